@@ -1,0 +1,1 @@
+"""Tests of fastseq; the folders mirror the package."""

@@ -1,0 +1,148 @@
+"""The oracle: recurrent layers and optimisers as scalar loops in float64, written from the papers.
+
+One row at a time, one step at a time, one unit at a time; nothing is shared with the package, no array is
+multiplied by an array, and the standard library's ``math`` is the only source of functions.
+
+LSTM: S. Hochreiter and J. Schmidhuber, Long Short-Term Memory, Neural Computation 9(8), 1997, section 4, with the
+forget gate of F. A. Gers, J. Schmidhuber and F. Cummins, Learning to Forget, Neural Computation 12(10), 2000,
+section 3. Names and the order of the gates (input, forget, cell, output) are those of ``torch.nn.LSTM``::
+
+    i_t = sigmoid(W_ii x_t + b_ii + W_hi h_{t-1} + b_hi)        f_t, o_t alike
+    g_t = tanh(W_ig x_t + b_ig + W_hg h_{t-1} + b_hg)
+    c_t = f_t c_{t-1} + i_t g_t
+    h_t = o_t tanh(c_t)
+
+Adam: D. P. Kingma and J. Ba, Adam: A Method for Stochastic Optimization, 2015, algorithm 1. AdamW: I. Loshchilov
+and F. Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2. SGD with momentum: I. Sutskever et al., On
+the importance of initialization and momentum in deep learning, 2013, in the form that PyTorch documents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+
+def sigmoid(z: float) -> float:
+    """Logistic function, written so that neither side overflows."""
+    if z >= 0.0:
+        return 1.0 / (1.0 + math.exp(-z))
+    return math.exp(z) / (1.0 + math.exp(z))
+
+
+def lstm_step(x, h, c, w_ih, w_hh, b_ih, b_hh) -> tuple[list[float], list[float]]:
+    """One step of one row: lists of F, H and H numbers in, the next h and c out. Biases may be None."""
+    hidden = len(h)
+    h_next, c_next = [0.0] * hidden, [0.0] * hidden
+    for unit in range(hidden):
+        slots = []
+        for gate in range(4):
+            row = gate * hidden + unit
+            z = 0.0 if b_ih is None else float(b_ih[row]) + float(b_hh[row])
+            for k in range(len(x)):
+                z += float(w_ih[row][k]) * float(x[k])
+            for k in range(hidden):
+                z += float(w_hh[row][k]) * float(h[k])
+            slots.append(z)
+        i, f, g, o = sigmoid(slots[0]), sigmoid(slots[1]), math.tanh(slots[2]), sigmoid(slots[3])
+        c_next[unit] = f * float(c[unit]) + i * g
+        h_next[unit] = o * math.tanh(c_next[unit])
+    return h_next, c_next
+
+
+def lstm(
+    x: np.ndarray,
+    weights: Mapping[str, np.ndarray],
+    *,
+    hidden_size: int,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    lengths: np.ndarray | None = None,
+    h0: np.ndarray | None = None,
+    c0: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A whole layer stack; ``weights`` carry PyTorch's names.
+
+    x is (B, T, F); out is (B, T, D*H), zero past each length; h_n and c_n are (L*D, B, H), the states after the last
+    valid step (after step 0 for the reverse direction). A row of length 0 keeps its initial state.
+    """
+    batch, steps, _ = x.shape
+    directions = 2 if bidirectional else 1
+    lengths = [steps] * batch if lengths is None else [int(n) for n in lengths]
+    h_n = np.zeros((num_layers * directions, batch, hidden_size))
+    c_n = np.zeros((num_layers * directions, batch, hidden_size))
+    out = np.asarray(x, dtype=np.float64)
+    for layer in range(num_layers):
+        source, out = out, np.zeros((batch, steps, directions * hidden_size))
+        for direction in range(directions):
+            suffix = f"l{layer}" + ("_reverse" if direction else "")
+            w_ih, w_hh = weights[f"weight_ih_{suffix}"], weights[f"weight_hh_{suffix}"]
+            b_ih, b_hh = weights.get(f"bias_ih_{suffix}"), weights.get(f"bias_hh_{suffix}")
+            state = layer * directions + direction
+            for row in range(batch):
+                h = [0.0] * hidden_size if h0 is None else [float(v) for v in h0[state, row]]
+                c = [0.0] * hidden_size if c0 is None else [float(v) for v in c0[state, row]]
+                valid = range(lengths[row])
+                for t in reversed(valid) if direction else valid:
+                    h, c = lstm_step(source[row, t], h, c, w_ih, w_hh, b_ih, b_hh)
+                    for unit in range(hidden_size):
+                        out[row, t, direction * hidden_size + unit] = h[unit]
+                h_n[state, row], c_n[state, row] = h, c
+    return out, h_n, c_n
+
+
+def sgd_step(
+    parameter: list[float],
+    gradient: list[float],
+    buffer: list[float] | None,
+    *,
+    lr: float,
+    momentum: float = 0.0,
+    dampening: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+) -> tuple[list[float], list[float]]:
+    """One step of SGD: the new parameter and the new momentum buffer. ``buffer`` is None before the first step."""
+    new, moved = [], []
+    for k, (p, g) in enumerate(zip(parameter, gradient, strict=True)):
+        g = g + weight_decay * p
+        b = g
+        if momentum and buffer is not None:
+            b = momentum * buffer[k] + (1.0 - dampening) * g
+        if momentum:
+            g = g + momentum * b if nesterov else b
+        moved.append(b)
+        new.append(p - lr * g)
+    return new, moved
+
+
+def adam_step(
+    parameter: list[float],
+    gradient: list[float],
+    first: list[float],
+    second: list[float],
+    step: int,
+    *,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+) -> tuple[list[float], list[float], list[float]]:
+    """Step number ``step`` (from 1) of Adam, or of AdamW when ``decoupled``: the new parameter and both moments."""
+    new, m_new, v_new = [], [], []
+    for p, g, m, v in zip(parameter, gradient, first, second, strict=True):
+        if decoupled:
+            p = p - lr * weight_decay * p
+        else:
+            g = g + weight_decay * p
+        m = betas[0] * m + (1.0 - betas[0]) * g
+        v = betas[1] * v + (1.0 - betas[1]) * g * g
+        m_hat = m / (1.0 - betas[0] ** step)
+        v_hat = v / (1.0 - betas[1] ** step)
+        new.append(p - lr * m_hat / (math.sqrt(v_hat) + eps))
+        m_new.append(m)
+        v_new.append(v)
+    return new, m_new, v_new
