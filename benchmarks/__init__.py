@@ -1,0 +1,1 @@
+"""Benchmarks for airspeed velocity; ``peers`` measures other packages in the same run."""
