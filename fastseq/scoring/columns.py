@@ -1,0 +1,141 @@
+"""Which columns of a table hold the id, the time and the features, and in which of the two layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastseq.checks import require
+from fastseq.scoring.errors import ScoringError
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that scoring reads.
+
+    Attributes
+    ----------
+    id
+        Name of the column that tells series apart.
+    time
+        Name of the column whose values must ascend within a series, or None where there is none to check.
+    features
+        Names of the feature columns, in the order of the model's inputs.
+    lists
+        True where every row is a whole series and features are list columns; False for one row per observation.
+    """
+
+    id: str
+    time: str | None
+    features: tuple[str, ...]
+    lists: bool
+
+    @property
+    def names(self) -> list[str]:
+        """All columns to read."""
+        return [self.id, *([] if self.time is None else [self.time]), *self.features]
+
+
+def is_number(kind: Any) -> bool:
+    """Return whether an Arrow type holds real numbers (integers, floats or decimals; no booleans)."""
+    types = require("pyarrow", "data").types
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
+
+
+def is_list(kind: Any) -> bool:
+    """Return whether an Arrow type is a list of any kind."""
+    types = require("pyarrow", "data").types
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def is_number_list(kind: Any) -> bool:
+    """Return whether an Arrow type is a list of numbers, or a list (one entry per step) of lists of numbers."""
+    if not is_list(kind):
+        return False
+    inner = kind.value_type
+    return is_number(inner) or (is_list(inner) and is_number(inner.value_type))
+
+
+def choose_columns(
+    schema: Any,
+    *,
+    id: str,
+    time: str | None,
+    features: Sequence[str] | None,
+    input_size: int | None,
+    source: str,
+    doubtful: Sequence[str] = (),
+) -> Columns:
+    """Return the columns to read, or say which are missing.
+
+    Parameters
+    ----------
+    schema
+        Arrow schema of the table.
+    id
+        Name of the id column.
+    time
+        Name of the time column, or None. With list columns it need not be there.
+    features
+        Names of the feature columns; None takes all other numeric columns in order.
+    input_size
+        How many features the model takes, None where it does not say.
+    source
+        What to call the table in messages.
+    doubtful
+        Text columns that begin with a number: taken as numeric where only they make up the count, so that the
+        text cell is reported with its line.
+
+    Raises
+    ------
+    ScoringError
+        If a column is missing, is not numeric, or the count differs from ``input_size``.
+    """
+    found = ", ".join(schema.names) or "none"
+    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if twice:
+        raise ScoringError(f"{source}: expected every column name once, found {', '.join(map(repr, twice))} repeatedly")
+    if id not in schema.names:
+        raise ScoringError(f"{source}: expected an id column {id!r}, found the columns {found}")
+    if features is None:
+        others = [field for field in schema if field.name not in (id, time)]
+        lists = [field.name for field in others if is_number_list(field.type)]
+        chosen = lists or [field.name for field in others if is_number(field.type)]
+        if not lists and len(chosen) != input_size:
+            both = [field.name for field in others if is_number(field.type) or field.name in doubtful]
+            chosen = both if input_size is None or len(both) == input_size else chosen
+    else:
+        chosen = list(features)
+        absent = [name for name in chosen if name not in schema.names]
+        if absent:
+            raise ScoringError(f"{source}: expected a feature column {absent[0]!r}, found the columns {found}")
+        for name in chosen:
+            kind = schema.field(name).type
+            if not (is_number(kind) or is_number_list(kind) or name in doubtful):
+                raise ScoringError(f"{source}: expected numbers in feature column {name!r}, found {kind}")
+        lists = [name for name in chosen if is_list(schema.field(name).type)]
+        if lists and len(lists) < len(chosen):
+            raise ScoringError(
+                f"{source}: expected feature columns that are all lists or all numbers, found lists in "
+                f"{', '.join(map(repr, lists))} and numbers in the rest"
+            )
+    if not chosen:
+        raise ScoringError(
+            f"{source}: expected numeric feature columns besides {id!r} and {time!r}, found none in {found}"
+        )
+    if time is not None and time not in schema.names:
+        if not lists:
+            raise ScoringError(f"{source}: expected a time column {time!r}, found the columns {found}")
+        time = None
+    nested = [name for name in lists if is_list(schema.field(name).type.value_type)]
+    if nested and len(chosen) > 1:
+        raise ScoringError(
+            f"{source}: expected one list-of-lists column or several list columns, found {', '.join(map(repr, chosen))}"
+        )
+    if not nested and input_size is not None and len(chosen) != input_size:
+        raise ScoringError(
+            f"{source}: expected {input_size} feature columns (the model's input size), "
+            f"found {len(chosen)}: {', '.join(chosen)}"
+        )
+    return Columns(id, time, tuple(chosen), bool(lists))
