@@ -151,14 +151,12 @@ def test_numba_is_called_through_jit_only(path):
     for name, line, _ in imports(path):
         if name.split(".")[0] == "numba" and not name.startswith(permitted or ("-",)):
             bad.append(f"{path}:{line}: {name}")
+    from_jit = {name.split(".")[-1] for name, _, _ in imports(path) if name.startswith("fastseq.jit.")}
     for node in ast.walk(tree(path)):
-        word = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
-        if (
-            word in ("njit", "prange")
-            and own != "jit"
-            and f"fastseq.jit.{word}" not in [n for n, _, _ in imports(path)]
-        ):
-            bad.append(f"{path}:{node.lineno}: {word}")
+        numba_word = isinstance(node, ast.Attribute) and ast.unparse(node) in ("numba.njit", "numba.prange", "nb.njit")
+        bare_word = isinstance(node, ast.Name) and node.id in ("njit", "prange") and node.id not in from_jit
+        if own != "jit" and (numba_word or bare_word):
+            bad.append(f"{path}:{node.lineno}: {ast.unparse(node)}")
     assert not bad, "\n".join(bad)
 
 

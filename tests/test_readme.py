@@ -1,0 +1,37 @@
+"""The README's Python runs as it is printed, top to bottom, in an empty folder."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """Fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.M | re.S)
+
+
+def test_every_python_block_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "readme"}
+    assert len(blocks("python")) == 3
+    for number, block in enumerate(blocks("python")):
+        exec(compile(block, f"README.md, block {number}", "exec"), namespace)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "meters.parquet",
+        "predictions.parquet",
+        "sine.safetensors",
+    ]
+
+
+@pytest.mark.parametrize("line", [line for block in blocks("") for line in block.splitlines() if "fastseq " in line])
+def test_every_fastseq_command_exists(line):
+    from fastseq.cli import build_parser
+
+    words = shlex.split(line.split("&&")[-1])
+    assert build_parser().parse_args(words[1:])
