@@ -50,10 +50,6 @@ class Parameter(Tensor):
         """Travel between processes as values only."""
         return type(self), (self._data.copy(), self.requires_grad)
 
-    def __repr__(self) -> str:
-        """Name the class before the values."""
-        return f"Parameter containing:\n{super().__repr__()}"
-
 
 class LoadResult(NamedTuple):
     """What ``load_state_dict(strict=False)`` left out: names of the module not given, names given but unknown."""
