@@ -1,0 +1,207 @@
+"""A row's bits depend on nothing but the row: not on padding, neighbours, order, threads, streaming or the CPU."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastseq as fs
+from fastseq import nn
+from tests import naive
+from tests.strategies import LayerShape, RaggedBatch, layer_shapes, ragged_batches
+
+dtypes = st.sampled_from([np.float32, np.float64])
+
+
+def build(shape: LayerShape, features: int, dtype: type) -> nn.LSTM:
+    """The layer with weights drawn from the shape's seed, biases and forget gates included."""
+    lstm = nn.LSTM(
+        features, shape.hidden_size, shape.num_layers, shape.bias, bidirectional=shape.bidirectional, dtype=dtype
+    )
+    rng = np.random.default_rng(shape.seed)
+    lstm.load_state_dict(
+        {name: (0.5 * rng.standard_normal(p.shape)).astype(dtype) for name, p in lstm.named_parameters()}
+    )
+    return lstm
+
+
+def states(shape: LayerShape, batch: int, dtype: type) -> tuple[np.ndarray, np.ndarray]:
+    """Non-zero initial states."""
+    rng = np.random.default_rng(shape.seed + 1)
+    size = (shape.num_layers * shape.directions, batch, shape.hidden_size)
+    return rng.standard_normal(size).astype(dtype), rng.standard_normal(size).astype(dtype)
+
+
+def run(lstm: nn.LSTM, x: np.ndarray, hx, lengths) -> list[np.ndarray]:
+    """Output and final states without a tape."""
+    with fs.no_grad():
+        out, (h_n, c_n) = lstm(x, hx, lengths=lengths)
+    return [out.numpy(), h_n.numpy(), c_n.numpy()]
+
+
+def run_with_gradients(lstm: nn.LSTM, x: np.ndarray, hx, lengths) -> dict[str, np.ndarray]:
+    """Outputs, states and every gradient, under upstream gradients that depend on row and step only."""
+    lstm.zero_grad()
+    inputs = {name: fs.Tensor(value.copy(), requires_grad=True) for name, value in zip("xhc", (x, *hx), strict=True)}
+    out, (h_n, c_n) = lstm(inputs["x"], (inputs["h"], inputs["c"]), lengths=lengths)
+    ((out * out).sum() + (h_n * 2.0).sum() + (c_n * c_n).sum()).backward()
+    result = {"out": out.numpy(), "h_n": h_n.numpy(), "c_n": c_n.numpy()}
+    result |= {f"d_{name}": tensor.grad.numpy() for name, tensor in inputs.items()}
+    return result | {f"d_{name}": parameter.grad.numpy().copy() for name, parameter in lstm.named_parameters()}
+
+
+def assert_same_bits(got, want) -> None:
+    """Equal as bytes, so that -0.0 is not 0.0 and NaN is NaN."""
+    pairs = [(name, got[name], want[name]) for name in want] if isinstance(want, dict) else list(zip("ohc", got, want))  # noqa: B905
+    for name, one, other in pairs:
+        np.testing.assert_array_equal(one, other, err_msg=name)
+        assert np.ascontiguousarray(one).tobytes() == np.ascontiguousarray(other).tobytes(), name
+
+
+@given(ragged_batches(max_batch=4, max_steps=5, dtype=np.float64), layer_shapes(max_hidden=5, max_layers=2))
+def test_the_oracle_agrees(batch: RaggedBatch, shape: LayerShape):
+    lstm = build(shape, batch.x.shape[2], np.float64)
+    hx = states(shape, len(batch.x), np.float64)
+    weights = {name: parameter.numpy() for name, parameter in lstm.named_parameters()}
+    want = naive.lstm(
+        batch.zero_padded,
+        weights,
+        hidden_size=shape.hidden_size,
+        num_layers=shape.num_layers,
+        bidirectional=shape.bidirectional,
+        lengths=batch.lengths,
+        h0=hx[0],
+        c0=hx[1],
+    )
+    for got, right in zip(run(lstm, batch.x, hx, batch.lengths), want, strict=True):
+        np.testing.assert_allclose(got, right, rtol=0, atol=1e-12)
+
+
+@given(ragged_batches(), layer_shapes(), dtypes)
+def test_padding_is_never_read(batch: RaggedBatch, shape: LayerShape, dtype: type):
+    lstm, hx = build(shape, batch.x.shape[2], dtype), states(shape, len(batch.x), dtype)
+    filled = run_with_gradients(lstm, batch.x.astype(dtype), hx, batch.lengths)
+    zeros = run_with_gradients(lstm, batch.zero_padded.astype(dtype), hx, batch.lengths)
+    assert_same_bits(filled, zeros)
+    assert not filled["out"][~batch.valid].any() and not filled["d_x"][~batch.valid].any()
+
+
+@given(ragged_batches(), layer_shapes(), dtypes)
+def test_the_tape_changes_no_bit(batch: RaggedBatch, shape: LayerShape, dtype: type):
+    lstm, hx, x = build(shape, batch.x.shape[2], dtype), states(shape, len(batch.x), dtype), batch.x.astype(dtype)
+    taped = run_with_gradients(lstm, x, hx, batch.lengths)
+    assert_same_bits([taped["out"], taped["h_n"], taped["c_n"]], run(lstm, x, hx, batch.lengths))
+
+
+@given(ragged_batches(max_batch=9), layer_shapes(), dtypes, st.randoms(use_true_random=False))
+def test_permuting_rows_permutes_results(batch: RaggedBatch, shape: LayerShape, dtype: type, random):
+    lstm, hx, x = build(shape, batch.x.shape[2], dtype), states(shape, len(batch.x), dtype), batch.x.astype(dtype)
+    order = list(range(len(x)))
+    random.shuffle(order)
+    out, h_n, c_n = run(lstm, x, hx, batch.lengths)
+    moved = run(lstm, x[order], (hx[0][:, order], hx[1][:, order]), batch.lengths[order])
+    assert_same_bits(moved, [out[order], h_n[:, order], c_n[:, order]])
+
+
+@given(ragged_batches(max_batch=9), layer_shapes(), dtypes)
+def test_each_row_alone_gives_its_row(batch: RaggedBatch, shape: LayerShape, dtype: type):
+    lstm, hx, x = build(shape, batch.x.shape[2], dtype), states(shape, len(batch.x), dtype), batch.x.astype(dtype)
+    out, h_n, c_n = run(lstm, x, hx, batch.lengths)
+    for row, n in enumerate(batch.lengths):
+        if n:
+            alone = run(lstm, x[row : row + 1, :n], (hx[0][:, row : row + 1], hx[1][:, row : row + 1]), None)
+            assert_same_bits(alone, [out[row : row + 1, :n], h_n[:, row : row + 1], c_n[:, row : row + 1]])
+        else:
+            assert_same_bits([h_n[:, row], c_n[:, row]], [hx[0][:, row], hx[1][:, row]])
+
+
+@given(ragged_batches(max_steps=12), layer_shapes(), dtypes, st.integers(0, 12))
+def test_carrying_the_state_over_a_cut_equals_one_run(batch: RaggedBatch, shape: LayerShape, dtype: type, cut: int):
+    if shape.bidirectional:
+        shape = LayerShape(shape.hidden_size, shape.num_layers, False, shape.bias, shape.seed)
+    lstm, hx, x = build(shape, batch.x.shape[2], dtype), states(shape, len(batch.x), dtype), batch.x.astype(dtype)
+    cut = min(cut, x.shape[1])
+    whole = run(lstm, x, hx, batch.lengths)
+    head, *carried = run(lstm, x[:, :cut], hx, np.minimum(batch.lengths, cut))
+    tail, *last = run(lstm, x[:, cut:], tuple(carried), np.maximum(batch.lengths - cut, 0))
+    assert_same_bits([np.concatenate([head, tail], axis=1), *last], whole)
+
+
+@given(ragged_batches(max_batch=6), layer_shapes(), dtypes, st.integers(0, 5))
+def test_a_nan_stays_in_its_row(batch: RaggedBatch, shape: LayerShape, dtype: type, row: int):
+    lstm, hx, x = build(shape, batch.x.shape[2], dtype), states(shape, len(batch.x), dtype), batch.x.astype(dtype)
+    row %= len(x)
+    clean = run(lstm, x, hx, batch.lengths)
+    if not batch.lengths[row]:
+        return
+    x[row, 0, 0] = np.nan
+    out, h_n, c_n = run(lstm, x, hx, batch.lengths)
+    others = np.arange(len(x)) != row
+    assert_same_bits(
+        [out[others], h_n[:, others], c_n[:, others]],
+        [clean[0][others], clean[1][:, others], clean[2][:, others]],
+    )
+    assert np.isnan(out[row, : batch.lengths[row]]).any(axis=1).all() and np.isnan(h_n[:, row]).all(axis=1).all()
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_thread_count_changes_no_bit(dtype, rng):
+    # large enough that the work is shared between threads
+    shape = LayerShape(hidden_size=70, num_layers=2, bidirectional=True, bias=True, seed=3)
+    lstm, hx = build(shape, 20, dtype), states(shape, 61, dtype)
+    x, lengths = rng.standard_normal((61, 33, 20)).astype(dtype), rng.integers(0, 34, 61)
+    fs.set_num_threads(1)
+    one = run_with_gradients(lstm, x, hx, lengths)
+    most = int(os.environ.get("NUMBA_NUM_THREADS", os.cpu_count() or 1))
+    for count in range(1, min(most, 8) + 1):
+        fs.set_num_threads(count)
+        assert_same_bits(run_with_gradients(lstm, x, hx, lengths), one)
+
+
+@given(ragged_batches(min_length=1), layer_shapes(), dtypes)
+def test_streaming_gives_the_bits_of_the_batch(batch: RaggedBatch, shape: LayerShape, dtype: type):
+    rng = np.random.default_rng(shape.seed)
+    features = batch.x.shape[2]
+    lstm = nn.LSTM(features, shape.hidden_size, shape.num_layers, shape.bias, dtype=dtype)
+    net = nn.Sequential(lstm, nn.Linear(shape.hidden_size, 3, dtype=dtype)).eval()
+    net.load_state_dict({name: rng.standard_normal(p.shape).astype(dtype) for name, p in net.named_parameters()})
+    stream = fs.Stream(net)
+    for sequence in batch.sequences:
+        stream.reset()
+        one_by_one = np.stack([stream.step(value).copy() for value in sequence.astype(dtype)])
+        with fs.no_grad():
+            assert_same_bits([one_by_one], [net(sequence[None].astype(dtype)).numpy()[0]])
+
+
+def fingerprint() -> str:
+    """Digest of outputs and all gradients over shapes on and off every lane and tile multiple."""
+    digest = hashlib.sha256()
+    for dtype in (np.float32, np.float64):
+        for hidden, features, batch in [(1, 1, 1), (16, 3, 5), (33, 17, 9), (70, 40, 13)]:
+            shape = LayerShape(hidden, 2, True, True, seed=hidden)
+            rng = np.random.default_rng(hidden)
+            x, lengths = rng.standard_normal((batch, 9, features)).astype(dtype), rng.integers(0, 10, batch)
+            lstm = build(shape, features, dtype)
+            for value in run_with_gradients(lstm, x, states(shape, batch, dtype), lengths).values():
+                digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_avx2_code_gives_the_bits_of_this_processors_own(tmp_path):
+    if sys.platform == "darwin" or os.uname().machine not in ("x86_64", "AMD64"):
+        pytest.skip("AVX2 is a feature of x86-64 processors")
+    other = {**os.environ, "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "", "FASTSEQ_CACHE_DIR": str(tmp_path)}
+    code = "from tests.test_same_bits import fingerprint; print(fingerprint())"
+    done = subprocess.run([sys.executable, "-c", code], env=other, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == fingerprint()
