@@ -50,13 +50,13 @@ class _Switch:
         return wrapper  # type: ignore[return-value]
 
 
-class no_grad(_Switch):  # noqa: N801 - PyTorch's name
+class no_grad(_Switch):
     """Record nothing inside: ``with no_grad():`` or ``@no_grad()``; holds for the calling thread only."""
 
     _value = False
 
 
-class enable_grad(_Switch):  # noqa: N801 - PyTorch's name
+class enable_grad(_Switch):
     """Record again inside a ``no_grad`` block: ``with enable_grad():`` or ``@enable_grad()``."""
 
     _value = True

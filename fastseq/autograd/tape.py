@@ -13,6 +13,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
@@ -89,7 +90,13 @@ def run_backward(root: Node, index: int, gradient: Array) -> None:
         else:
             waiting[node] = total
 
-    deliver(root, index, gradient)
+    with np.errstate(all="ignore"):  # NaN and infinity flow through gradients without a warning per node
+        deliver(root, index, gradient)
+        _drain(heap, waiting, deliver)
+
+
+def _drain(heap: list[tuple[int, Node]], waiting: dict[Node, Any], deliver: Callable[[Node, int, Any], None]) -> None:
+    """Run the waiting nodes, youngest first, until none is left."""
     while heap:
         node = heappop(heap)[1]
         received = waiting.pop(node)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastseq import checks
+from fastseq.autograd.inplace import InPlace
 from fastseq.autograd.methods import TensorMethods
 from fastseq.autograd.mode import enable_grad, is_grad_enabled, mode, no_grad
 from fastseq.autograd.tape import Node, next_number, run_backward
@@ -80,7 +81,7 @@ def as_array(argument: str, value: Any, dtype: Any = None) -> NDArray[Any]:
     return array
 
 
-class Tensor(TensorMethods):
+class Tensor(TensorMethods, InPlace):
     """A NumPy array with a place on the tape.
 
     Parameters
@@ -280,7 +281,7 @@ class Tensor(TensorMethods):
         text = np.array2string(self._data, separator=", ", prefix="Tensor(")
         dtype = f", dtype={self._data.dtype}"
         mark = ", requires_grad=True" if self.requires_grad else ""
-        return f"{type(self).__name__}({text}{dtype}{mark})"
+        return f"Tensor({text}{dtype}{mark})"
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter(self.unbind(0))
@@ -308,131 +309,6 @@ class Tensor(TensorMethods):
         out.__setstate__(self.__getstate__())
         out._version = self._version
         return out
-
-    # ---- writes in place --------------------------------------------------------------------------------------
-
-    def _write(self, index: Any, value: Any, method: str) -> None:
-        """Copy ``value`` into ``self[index]`` and count the write, whatever the mode."""
-        array = value._data if isinstance(value, Tensor) else np.asarray(value)
-        if not np.can_cast(array.dtype, self._data.dtype, "same_kind") and array.ndim:
-            raise TypeError(f"{method}: expected values that fit {self._data.dtype}, got {array.dtype}")
-        target = self._data[index]
-        if index is Ellipsis and array.shape not in (self._data.shape, ()):
-            raise checks.value_error(method, f"shape {self._data.shape}", array)
-        if array.ndim and isinstance(target, np.ndarray):
-            np.broadcast_to(array, target.shape)
-        self._data[index] = array
-        self._version[0] += 1
-
-    def _may_write(self, method: str, value: Any = None) -> None:
-        if self._node is not None:
-            raise RuntimeError(
-                f"{method}: expected a tensor that no recorded operation made, got one on the tape; detach() or clone"
-            )
-        if mode.enabled:
-            if self.requires_grad:
-                raise RuntimeError(f"{method}: expected no_grad() around a write to a leaf that requires grad")
-            if isinstance(value, Tensor) and value.requires_grad:
-                raise RuntimeError(
-                    f"{method}: expected a value that does not require grad (writes are not recorded); detach() it, "
-                    "or build the result with where, cat or stack"
-                )
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        self._may_write("setitem", value)
-        self._data[self._plain_index(index)] = value._data if isinstance(value, Tensor) else value
-        self._version[0] += 1
-
-    def copy_(self, value: Any) -> Tensor:
-        """Copy values of the same shape (or one number) in.
-
-        Parameters
-        ----------
-        value
-            Tensor, ndarray or number.
-
-        Returns
-        -------
-        Tensor
-            Itself.
-
-        Raises
-        ------
-        RuntimeError
-            If the tensor is on the tape, or is a leaf that requires grad outside ``no_grad``.
-        ValueError
-            If the shape differs.
-        """
-        self._may_write("copy_", value)
-        self._write(..., value, "copy_")
-        return self
-
-    def fill_(self, value: float) -> Tensor:
-        """Set all elements to one number.
-
-        Parameters
-        ----------
-        value
-            The number.
-
-        Returns
-        -------
-        Tensor
-            Itself.
-        """
-        self._may_write("fill_", value)
-        self._data.fill(value.item() if isinstance(value, Tensor) else value)
-        self._version[0] += 1
-        return self
-
-    def zero_(self) -> Tensor:
-        """Set all elements to zero.
-
-        Returns
-        -------
-        Tensor
-            Itself.
-        """
-        return self.fill_(0)
-
-    def add_(self, other: Any, alpha: float = 1) -> Tensor:
-        """Add ``alpha * other`` in place.
-
-        Parameters
-        ----------
-        other
-            Tensor, ndarray or number that broadcasts to this shape.
-        alpha
-            The factor.
-
-        Returns
-        -------
-        Tensor
-            Itself.
-        """
-        self._may_write("add_", other)
-        term = other._data if isinstance(other, Tensor) else other
-        self._data += term if alpha == 1 else alpha * term
-        self._version[0] += 1
-        return self
-
-    def mul_(self, other: Any) -> Tensor:
-        """Multiply in place.
-
-        Parameters
-        ----------
-        other
-            Tensor, ndarray or number that broadcasts to this shape.
-
-        Returns
-        -------
-        Tensor
-            Itself.
-        """
-        self._may_write("mul_", other)
-        self._data *= other._data if isinstance(other, Tensor) else other
-        self._version[0] += 1
-        return self
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Switch the leaf's ``requires_grad``.
@@ -592,20 +468,23 @@ def make_node(
     inputs: tuple[Any, ...],
     outputs: tuple[NDArray[Any], ...],
     backward: Callable[[tuple[NDArray[Any] | None, ...]], tuple[NDArray[Any] | None, ...]],
+    *,
+    saves: bool = True,
 ) -> tuple[Tensor, ...]:
     """Return the results of a fused operation, as one node of the tape if any input requires grad.
 
     Parameters
     ----------
     inputs
-        What it was computed from; anything that is not a Tensor (an ndarray, None) counts as a constant. Their
-        values count as saved: ``backward`` refuses to run if one was written to since.
+        What it was computed from; anything that is not a Tensor (an ndarray, None) counts as a constant.
     outputs
         The resulting arrays. Those of a floating dtype take part in the gradient.
     backward
         Maps one gradient per output (None where none arrived) to one per input (None for no gradient). Gradients
         arrive with the outputs' shapes and dtypes, but may be read-only, strided or shared: never write to them.
         Called at most once. Let the closure hold arrays, not output tensors.
+    saves
+        Whether ``backward`` reads the values of the inputs: it then refuses to run if one was written to since.
 
     Returns
     -------
@@ -618,7 +497,8 @@ def make_node(
         guards = []
         for position, tensor in enumerate(inputs):
             if isinstance(tensor, Tensor):
-                guards.append((tensor._version, tensor._version[0]))
+                if saves:
+                    guards.append((tensor._version, tensor._version[0]))
                 if tensor.requires_grad:
                     edges.append((tensor._node or tensor, tensor._index, position))
         if edges:
@@ -634,3 +514,9 @@ def make_node(
                     result._index = index
                     result.requires_grad = True
     return results
+
+
+# The operations need Tensor and Tensor's methods need the operations: the circle is closed here, at its end.
+from fastseq.autograd import methods, ops  # noqa: E402
+
+methods.ops = ops

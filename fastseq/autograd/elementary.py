@@ -1,0 +1,85 @@
+"""The few numeric kernels behind the differentiable operations, each in one place.
+
+Pullbacks use the same functions, so that replacing one here replaces it everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def product(a: Array, b: Array) -> Array:
+    """Return the matrix product ``a @ b`` with NumPy's rules for any number of axes.
+
+    Parameters
+    ----------
+    a, b
+        Arrays of at least one axis.
+
+    Returns
+    -------
+    ndarray
+        Freshly allocated.
+    """
+    if a.ndim > 2 and b.ndim == 2:
+        # One product over all leading axes instead of one per leading index.
+        return np.matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[1])
+    return np.matmul(a, b)
+
+
+def exp(x: Array) -> Array:
+    """Return e**x.
+
+    Parameters
+    ----------
+    x
+        Any shape.
+
+    Returns
+    -------
+    ndarray
+        Freshly allocated.
+    """
+    return np.exp(x)
+
+
+def tanh(x: Array) -> Array:
+    """Return the hyperbolic tangent.
+
+    Parameters
+    ----------
+    x
+        Any shape.
+
+    Returns
+    -------
+    ndarray
+        Freshly allocated.
+    """
+    return np.tanh(x)
+
+
+def sigmoid(x: Array) -> Array:
+    """Return 1 / (1 + exp(-x)), without overflow.
+
+    Parameters
+    ----------
+    x
+        Any shape.
+
+    Returns
+    -------
+    ndarray
+        Freshly allocated.
+
+    Notes
+    -----
+    exp is taken of -|x|, which is at most one; NaN stays NaN.
+    """
+    small = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, small) / (1 + small)
