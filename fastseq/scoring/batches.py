@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from fastseq import checks
 from fastseq.checks import require
 from fastseq.scoring.columns import Columns, choose_columns
+from fastseq.scoring.conversion import Where
 from fastseq.scoring.errors import ScoringError
-from fastseq.scoring.series import SeriesBlock, Where, series_blocks
+from fastseq.scoring.list_format import list_blocks
+from fastseq.scoring.long_format import long_blocks
+from fastseq.scoring.series import SeriesBlock
 
 _WINDOW_STEPS = 1 << 18  # steps to gather before series are sorted by length and scored
 _BATCH_STEPS = 1 << 17  # padded steps of one batch; a longer series goes alone
@@ -108,7 +111,12 @@ def predict_batches(
     size, dtype = input_size_of(model), dtype_of(model)
     window: list[SeriesBlock] = []
     steps = series = 0
-    for block in series_blocks(batches, columns, dtype, size, where):
+    blocks = (
+        list_blocks(batches, columns, dtype, size, where)
+        if columns.lists
+        else long_blocks(batches, columns, dtype, where)
+    )
+    for block in blocks:
         window.append(block)
         steps, series = steps + len(block.values), series + len(block.lengths)
         if steps >= _WINDOW_STEPS or series >= 16 * batch_size:

@@ -98,6 +98,8 @@ def choose_columns(
         raise ScoringError(f"{source}: expected every column name once, found {', '.join(map(repr, twice))} repeatedly")
     if id not in schema.names:
         raise ScoringError(f"{source}: expected an id column {id!r}, found the columns {found}")
+    if require("pyarrow", "data").types.is_nested(schema.field(id).type):
+        raise ScoringError(f"{source}: expected plain ids in column {id!r}, found {schema.field(id).type}")
     if features is None:
         others = [field for field in schema if field.name not in (id, time)]
         lists = [field.name for field in others if is_number_list(field.type)]

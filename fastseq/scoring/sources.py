@@ -6,7 +6,7 @@ import csv
 import gzip
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from fastseq.checks import require
 from fastseq.scoring.columns import Columns, is_number
@@ -40,7 +40,6 @@ _PARQUET_ROWS = 1 << 16
 class Source(Protocol):
     """A table that is read front to back, at most a few blocks of it in memory."""
 
-    path: Path
     size: int
     schema: Any
     doubtful: tuple[str, ...]
@@ -93,7 +92,8 @@ class ParquetSource:
 
     def __init__(self, path: Path) -> None:
         pa, parquet = require("pyarrow", "data"), require("pyarrow.parquet", "data")
-        self.path, self.size, self.doubtful = path, path.stat().st_size, ()
+        self.path, self.size = path, path.stat().st_size
+        self.doubtful: tuple[str, ...] = ()
         try:
             with parquet.ParquetFile(path) as file:
                 self.schema = file.schema_arrow
@@ -140,20 +140,17 @@ class CsvSource:
     def __init__(self, path: Path, id: str) -> None:
         pa = require("pyarrow", "data")
         self.path, self.size, self._id = path, path.stat().st_size, id
-        header = next(self._rows(), None)
-        if header is None:
+        rows = self._rows()
+        if next(rows, None) is None:
             raise ScoringError(f"{path}: expected a header line, found an empty file")
-        names = header[1]
+        if next(rows, None) is None:
+            raise ScoringError(f"{path}: expected at least one row below the header, found none")
         try:
             with self._open() as stream, self._reader(stream, {}) as reader:
-                first = reader.read_next_batch() if names else None
+                first = reader.read_next_batch()
                 self.schema = reader.schema
-        except StopIteration:
-            first = None
         except (pa.ArrowException, OSError, EOFError) as error:
             self._explain(error, ())
-        if first is None or first.num_rows == 0:
-            raise ScoringError(f"{path}: expected at least one row below the header, found none")
         text = [field.name for field in self.schema if pa.types.is_string(field.type)]
         self.doubtful = tuple(name for name in text if _begins_with_number(first.column(name)))
 
@@ -212,7 +209,7 @@ class CsvSource:
             except (csv.Error, OSError, EOFError) as error:
                 raise ScoringError(f"{self.path}, line {rows.line_num}: expected CSV, found: {error}") from error
 
-    def _explain(self, error: Exception, numbers: Sequence[str], time: str | None = None) -> None:
+    def _explain(self, error: Exception, numbers: Sequence[str], time: str | None = None) -> NoReturn:
         """Find the line that Arrow's parser stumbled over and raise ScoringError."""
         names: list[str] = []
         for line, cells in self._rows():
