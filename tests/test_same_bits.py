@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from fastseq import nn
 from tests import naive
 from tests.strategies import LayerShape, RaggedBatch, layer_shapes, ragged_batches
 
+ROOT = Path(__file__).resolve().parents[1]
 dtypes = st.sampled_from([np.float32, np.float64])
 
 
@@ -202,6 +204,6 @@ def test_avx2_code_gives_the_bits_of_this_processors_own(tmp_path):
         pytest.skip("AVX2 is a feature of x86-64 processors")
     other = {**os.environ, "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "", "FASTSEQ_CACHE_DIR": str(tmp_path)}
     code = "from tests.test_same_bits import fingerprint; print(fingerprint())"
-    done = subprocess.run([sys.executable, "-c", code], env=other, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], env=other, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == fingerprint()
