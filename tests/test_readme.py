@@ -31,7 +31,7 @@ def test_every_python_block_runs(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("line", [line for block in blocks("") for line in block.splitlines() if "fastseq " in line])
 def test_every_fastseq_command_exists(line):
-    from fastseq.cli import build_parser
+    from fastseq.cli import _parser
 
     words = shlex.split(line.split("&&")[-1])
-    assert build_parser().parse_args(words[1:])
+    assert _parser().parse_args(words[1:])
