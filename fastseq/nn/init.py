@@ -21,9 +21,39 @@ from fastseq.autograd.tensor import Tensor
 
 T = TypeVar("T", Tensor, NDArray)
 
+
+class Plan:
+    """What a model that is being rebuilt from a file may hold: so many arrays of so many elements in all.
+
+    Parameters
+    ----------
+    arrays
+        How many parameters and buffers.
+    elements
+        How many elements they have together.
+    """
+
+    def __init__(self, arrays: int, elements: int) -> None:
+        self.arrays = arrays
+        self.elements = elements
+
+    def charge(self, elements: int) -> None:
+        """Count one more array, or raise ValueError if that is more than there should be.
+
+        Parameters
+        ----------
+        elements
+            Its size.
+        """
+        self.arrays -= 1
+        self.elements -= elements
+        if self.arrays < 0 or self.elements < 0:
+            raise ValueError("configuration: expected sizes of the arrays in the file, got larger ones")
+
+
 _DEFAULT = np.random.default_rng()
 _CURRENT: ContextVar[np.random.Generator | None] = ContextVar("fastseq_generator", default=None)
-_SKIPPED: ContextVar[bool] = ContextVar("fastseq_skip_init", default=False)
+_PLAN: ContextVar[Plan | None] = ContextVar("fastseq_plan", default=None)
 
 GAINS = {
     "linear": 1.0,
@@ -92,16 +122,34 @@ def use_generator(rng: np.random.Generator) -> Iterator[np.random.Generator]:
 
 
 @contextmanager
-def skip() -> Iterator[None]:
-    """Let initialisers do nothing inside a ``with`` block, for layers whose weights are written right afterwards.
+def rebuilding(plan: Plan) -> Iterator[None]:
+    """Let initialisers do nothing inside a ``with`` block, for a model whose weights are written right afterwards.
 
     Loading a model draws no random numbers this way, and so does not change what comes after it.
+
+    Parameters
+    ----------
+    plan
+        What the model may hold; making a Parameter or buffer beyond it raises ValueError.
     """
-    token = _SKIPPED.set(True)
+    token = _PLAN.set(plan)
     try:
         yield
     finally:
-        _SKIPPED.reset(token)
+        _PLAN.reset(token)
+
+
+def account(elements: int) -> None:
+    """Charge a new parameter or buffer to the plan of the model that is being rebuilt, if one is.
+
+    Parameters
+    ----------
+    elements
+        Its size.
+    """
+    plan = _PLAN.get()
+    if plan is not None:
+        plan.charge(elements)
 
 
 def uniform_(tensor: T, low: float = 0.0, high: float = 1.0) -> T:
@@ -335,7 +383,7 @@ def _fans(tensor: Tensor | NDArray) -> tuple[int, int]:
 
 def _fill(tensor: T, draw: Callable[[tuple[int, ...]], NDArray]) -> T:
     """Write ``draw(shape)`` into the tensor unless initialising is switched off."""
-    if _SKIPPED.get():
+    if _PLAN.get() is not None:
         return tensor
     if isinstance(tensor, Tensor):
         tensor._data[...] = draw(tensor._data.shape)

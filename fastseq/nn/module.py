@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from fastseq import checks
 from fastseq.autograd.tensor import Tensor
+from fastseq.nn import init
 
 M = TypeVar("M", bound="Module")
 
@@ -37,6 +38,7 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any, requires_grad: bool = True, dtype: DTypeLike | None = None) -> None:
         super().__init__(data._data if isinstance(data, Tensor) else data, requires_grad, dtype)
+        init.account(self._data.size)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         """Copy values and gradient into storage of their own, out of any optimiser's flat buffer."""
@@ -195,7 +197,9 @@ class Module:
             Whether ``state_dict`` includes it.
         """
         self._check_name(name, self._buffers)
-        self._buffers[name] = _as_buffer(name, tensor)
+        buffer = self._buffers[name] = _as_buffer(name, tensor)
+        if buffer is not None:
+            init.account(buffer._data.size)
         if checks.boolean("persistent", persistent):
             self._transient.discard(name)
         else:
@@ -505,6 +509,22 @@ class Module:
             name: self._parameters[name] is not None if name in self._parameters else _plain(getattr(self, name))
             for name in self._config
         }
+
+    @classmethod
+    def from_config(cls: type[M], config: Mapping[str, Any]) -> M:
+        """Build a module from what ``config`` returned.
+
+        Parameters
+        ----------
+        config
+            The constructor's arguments.
+
+        Returns
+        -------
+        Module
+            With fresh weights.
+        """
+        return cls(**config)
 
     def extra_repr(self) -> str:
         """Return what stands between the parentheses of the module's repr."""
