@@ -5,12 +5,29 @@ Pullbacks use the same functions, so that replacing one here replaces it everywh
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+
+
+def rows(x: Array) -> Array:
+    """Return an array with all axes but the last merged into one.
+
+    Parameters
+    ----------
+    x
+        (..., N)
+
+    Returns
+    -------
+    ndarray
+        (M, N), a view where NumPy can make one.
+    """
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])  # not -1: N may be 0
 
 
 def product(a: Array, b: Array) -> Array:
@@ -28,7 +45,7 @@ def product(a: Array, b: Array) -> Array:
     """
     if a.ndim > 2 and b.ndim == 2:
         # One product over all leading axes instead of one per leading index.
-        return np.matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[1])
+        return np.matmul(rows(a), b).reshape(*a.shape[:-1], b.shape[1])
     return np.matmul(a, b)
 
 

@@ -102,7 +102,7 @@ class InPlace:
         self._write(..., value, "copy_")
         return self
 
-    def fill_(self: T, value: float) -> T:
+    def fill_(self: T, value: Any) -> T:
         """Set all elements to one number.
 
         Parameters

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastseq import checks
-from fastseq.autograd.tensor import Tensor, as_array
+from fastseq.autograd.conversion import as_array
+from fastseq.autograd.tensor import Tensor
 
 Array = NDArray[Any]
 
@@ -28,10 +29,10 @@ def raw(value: Any) -> Any:
     """
     if isinstance(value, Tensor):
         return value._data
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, (float, int)):
+    if type(value) is float or type(value) is int:
         return value
+    if isinstance(value, (np.generic, float, int)):  # np.float64 is a float, and would not be weak
+        return value.item() if isinstance(value, np.generic) else value
     return as_array("operand", value)
 
 

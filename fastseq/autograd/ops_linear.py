@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fastseq import checks
 from fastseq.autograd import elementary
+from fastseq.autograd.elementary import rows
 from fastseq.autograd.operands import array, fit
 from fastseq.autograd.tensor import Tensor, record
 
@@ -51,10 +52,10 @@ def matmul(a: Any, b: Any) -> Tensor:
         if x.ndim == 1:
             part = g * x if y.ndim == 1 else x[:, None] * g[..., None, :]
         elif y.ndim == 1:
-            part = elementary.product(x.reshape(-1, x.shape[-1]).T, g.reshape(-1))
+            part = elementary.product(rows(x).T, g.reshape(-1))
         elif y.ndim == 2:
             # The sum over leading axes is part of one product.
-            part = elementary.product(x.reshape(-1, x.shape[-1]).T, g.reshape(-1, g.shape[-1]))
+            part = elementary.product(rows(x).T, rows(g))
         else:
             part = elementary.product(x.swapaxes(-1, -2), g)
         return fit(part, y.shape, y.dtype)
@@ -100,8 +101,7 @@ def affine(x: Any, weight: Any, bias: Any = None) -> Tensor:
         return fit(elementary.product(g, w), data.shape, data.dtype)
 
     def to_weight(g: Array) -> Array:
-        rows = g.reshape(-1, w.shape[0])
-        return fit(elementary.product(rows.T, data.reshape(-1, w.shape[1])), w.shape, w.dtype)
+        return fit(elementary.product(rows(g).T, rows(data)), w.shape, w.dtype)
 
     def to_bias(g: Array) -> Array:
         return fit(g, (w.shape[0],), offset.dtype)  # type: ignore[union-attr]

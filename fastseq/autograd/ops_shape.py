@@ -421,5 +421,5 @@ def unbind(x: Any, axis: Any = None, *, dim: Any = None) -> tuple[Tensor, ...]:
         raise checks.kind_error("x", "a tensor with at least one axis (to iterate over)", data)
     along = one_of(axis, dim)
     along = axis_of(0 if along is None else along, data.ndim)
-    places = [(*(slice(None),) * along, k) for k in range(data.shape[along])]
+    places: list[Any] = [(*(slice(None),) * along, k) for k in range(data.shape[along])]
     return _pieces(x, places, tuple(data[place] for place in places))

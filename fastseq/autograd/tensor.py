@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastseq import checks
+from fastseq.autograd.conversion import as_array
 from fastseq.autograd.inplace import InPlace
 from fastseq.autograd.methods import TensorMethods
 from fastseq.autograd.mode import enable_grad, is_grad_enabled, mode, no_grad
@@ -22,7 +23,6 @@ from fastseq.autograd.tape import Node, next_number, run_backward
 
 __all__ = ["Tensor", "enable_grad", "is_grad_enabled", "make_node", "no_grad", "record", "wrap"]
 
-_DTYPES = "float32, float64, integers or bool"
 _accumulating = threading.Lock()  # threads may run backward passes that share leaves
 
 
@@ -34,51 +34,6 @@ def _renew_lock() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
-
-
-def as_array(argument: str, value: Any, dtype: Any = None) -> NDArray[Any]:
-    """Return the ndarray behind ``value``, converted as the constructor of Tensor documents.
-
-    Parameters
-    ----------
-    argument
-        The name to use in messages.
-    value
-        Tensor, ndarray, NumPy scalar, Python number, nested sequence, or anything ``np.asarray`` takes.
-    dtype
-        The dtype wanted; None keeps that of arrays and picks float32, int64 or bool for Python numbers.
-
-    Returns
-    -------
-    ndarray
-        Shares memory with ``value`` wherever no conversion is needed.
-
-    Raises
-    ------
-    TypeError
-        If the dtype is not supported, or ``value`` is a masked array.
-    """
-    if isinstance(value, Tensor):
-        array = value._data
-    elif isinstance(value, np.ma.MaskedArray):
-        raise checks.kind_error(argument, "an array without a mask (fill it first)", "a masked array")
-    elif isinstance(value, (np.ndarray, np.generic)):
-        array = np.asarray(value)
-    else:
-        array = np.asarray(value)
-        if array.dtype == np.float64 and not hasattr(value, "__array__"):
-            array = array.astype(np.float32)
-        if array.size == 0 and isinstance(value, (list, tuple)):
-            array = array.astype(np.float32)
-    kind = array.dtype
-    if not (kind.kind in "iub" or kind in checks.FLOATS) or not kind.isnative:
-        raise checks.kind_error(argument, f"an array of {_DTYPES} in native byte order", array)
-    if dtype is not None:
-        wanted = np.dtype(dtype)
-        if not (wanted.kind in "iub" or wanted in checks.FLOATS):
-            raise TypeError(f"dtype: expected {_DTYPES}, got {wanted}")
-        array = array.astype(wanted, copy=False)
-    return array
 
 
 class Tensor(TensorMethods, InPlace):
@@ -126,7 +81,7 @@ class Tensor(TensorMethods, InPlace):
     _grad_buffer: NDArray[Any] | None
 
     def __init__(self, array: Any, requires_grad: bool = False, dtype: Any = None) -> None:
-        data = as_array("array", array, dtype)
+        data = as_array("array", array._data if isinstance(array, Tensor) else array, dtype)
         if requires_grad and data.dtype.kind != "f":
             raise TypeError(f"requires_grad: expected a float32 or float64 array, got {data.dtype}")
         self._data = data
