@@ -139,6 +139,19 @@ def rebuilding(plan: Plan) -> Iterator[None]:
         _PLAN.reset(token)
 
 
+def expect_room(elements: int) -> None:
+    """Raise ValueError if the model that is being rebuilt, if one is, has no room for so many more elements.
+
+    Parameters
+    ----------
+    elements
+        What a layer is about to allocate.
+    """
+    plan = _PLAN.get()
+    if plan is not None and elements > plan.elements:
+        raise ValueError(f"configuration: expected at most {plan.elements} more elements, got {elements}")
+
+
 def account(elements: int) -> None:
     """Charge a new parameter or buffer to the plan of the model that is being rebuilt, if one is.
 
