@@ -1,0 +1,128 @@
+"""The command line: what it prints, its exit codes, and that errors are one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+import fastseq as fs
+from fastseq import nn
+from fastseq.cli import main
+from fastseq.cli.info import describe
+from tests.scoring.series_tables import list_table, long_table, ragged
+
+ROOT = Path(__file__).parents[2]
+
+
+def python_m(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
+    """Run ``python -m fastseq`` in a process of its own."""
+    command = ["-c", code] if code else ["-m", "fastseq", *arguments]
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=ROOT)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A saved model of three features and one output."""
+    fs.manual_seed(0)
+    net = nn.Sequential(nn.LSTM(3, 4), nn.LastStep(), nn.Linear(4, 1))
+    fs.save(net, tmp_path / "model.safetensors")
+    return net
+
+
+def test_score_writes_what_the_model_says(tmp_path, model, capsys):
+    series = ragged([3, 9, 1])
+    pyarrow.csv.write_csv(long_table(series), tmp_path / "in.csv")
+    command = ["score", f"{tmp_path}/model.safetensors", f"{tmp_path}/in.csv", "-o", f"{tmp_path}/out.csv"]
+    assert main([*command, "--features", "a", "b", "c", "--batch-size", "2", "--no-progress"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("3 series, 13 rows in ") and out.endswith(f": {tmp_path}/out.csv\n") and not err
+    found = pyarrow.csv.read_csv(tmp_path / "out.csv")["prediction"].to_numpy().astype(np.float32)
+    model.eval()
+    with fs.no_grad():
+        assert np.array_equal(found, [model(one[None]).numpy()[0, 0] for one in series])
+
+
+def test_python_m_scores_a_folder(tmp_path, model):
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        pq.write_table(list_table(ragged([3, 9])), tmp_path / "in" / f"{name}.parquet")
+    done = python_m(
+        "score", f"{tmp_path}/model.safetensors", f"{tmp_path}/in", "-o", f"{tmp_path}/out", "--threads", "1"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "4 series, 24 rows in" in done.stdout and f"2 parts in {tmp_path}/out" in done.stdout
+    assert "scoring" in done.stderr and "100%" in done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.parquet", "b.parquet"]
+
+
+def test_errors_are_one_line_and_code_two(tmp_path, model, capsys):
+    path = tmp_path / "in.csv"
+    path.write_text("unique_id,ds,a,b\nx,1,2,3\n")
+    command = ["score", f"{tmp_path}/model.safetensors", str(path), "-o", f"{tmp_path}/out.csv", "--no-progress"]
+    assert main(command) == 2
+    assert capsys.readouterr() == (
+        "",
+        f"fastseq: error: {path}: expected 3 feature columns (the model's input size), found 2: a, b\n",
+    )
+    assert main([*command, "--threads", "0"]) == 2
+    assert capsys.readouterr().err.startswith("fastseq: error: count: expected an integer >= 1")
+    path.write_bytes(b"")
+    assert main(command) == 2
+    assert capsys.readouterr().err == f"fastseq: error: {path}: expected a table, found an empty file\n"
+    (tmp_path / "model.safetensors").write_bytes(b"no model")
+    assert main(command) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    (tmp_path / "model.safetensors").unlink()
+    assert main(command) == 2
+    assert capsys.readouterr().err.startswith("fastseq: error: ")
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["in.csv"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["no-such"], ["score"], ["score", "m", "i", "-o", "o", "--time", "t", "--no-time"]]
+)
+def test_bad_usage_exits_with_two(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2 and "usage: fastseq" in capsys.readouterr().err
+
+
+def test_interrupt(monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastseq.scoring.score", stop)
+    assert main(["score", "m", "i", "-o", "o"]) == 130
+    assert capsys.readouterr().err == "fastseq: interrupted\n"
+
+
+def test_version_and_help_load_no_compiler():
+    done = python_m("--version")
+    assert (done.returncode, done.stdout) == (0, f"fastseq {fs.__version__}\n")
+    done = python_m("--help")
+    assert all(f"\n    {name}" in done.stdout for name in ("demo", "score", "warmup", "info"))
+    heavy = "import sys, fastseq.cli; print([m for m in ('numba', 'numpy', 'pyarrow', 'scipy') if m in sys.modules])"
+    assert python_m(code=heavy).stdout == "[]\n"
+
+
+def test_info_names_versions_threads_and_cache(capsys):
+    assert main(["info"]) == 0
+    lines = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    facts = {name.strip(): value.strip() for name, value in lines.items()}
+    assert facts == describe()
+    assert facts["fastseq"] == fs.__version__ and facts["threads"] == str(fs.get_num_threads())
+    assert facts["threading layer"] in ("tbb", "omp", "workqueue")
+    assert {"numba", "llvmlite", "numpy", "cpu features", "cache folder"} <= set(facts)
+
+
+def test_warmup_compiles_and_says_where(capsys):
+    assert main(["warmup", "--no-progress"]) == 0
+    out = capsys.readouterr().out
+    assert " kernels ready in " in out and str(fs.jit.cache_folder()) in out
+    assert not out.startswith("0 ")
