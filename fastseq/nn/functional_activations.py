@@ -1,0 +1,191 @@
+"""Activation functions and dropout, each one node of the tape with its derivative in closed form."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastseq import checks
+from fastseq.autograd import elementary
+from fastseq.autograd.operands import array
+from fastseq.autograd.tensor import Tensor, record
+from fastseq.nn.init import generator
+
+Array = NDArray[Any]
+
+_GELU_SCALE = math.sqrt(2 / math.pi)
+_GELU_CUBIC = 0.044715
+
+
+def gelu(x: Any, approximate: str = "none") -> Tensor:
+    """Return x * Phi(x), where Phi is the normal distribution function.
+
+    Parameters
+    ----------
+    x
+        Any shape.
+    approximate
+        ``"none"`` for the exact function, ``"tanh"`` for the approximation with tanh.
+
+    Returns
+    -------
+    Tensor
+        Of x's shape.
+
+    Notes
+    -----
+    Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016, section 2.
+    """
+    data = array(x)
+    if checks.choice("approximate", approximate, ("none", "tanh")) == "tanh":
+        inner = elementary.tanh(_GELU_SCALE * (data + _GELU_CUBIC * data * data * data))
+
+        def slope() -> Array:
+            grow = _GELU_SCALE * (1 + 3 * _GELU_CUBIC * data * data)
+            return 0.5 * (1 + inner) + 0.5 * data * (1 - inner * inner) * grow
+
+        return record(0.5 * data * (1 + inner), (x,), (lambda g: g * slope(),), (x,))
+
+    from scipy import special  # here, since it takes longer to import than fastseq itself
+
+    share = 0.5 * (1 + special.erf(data * math.sqrt(0.5)))
+
+    def exact_slope() -> Array:
+        return share + data * (elementary.exp(-0.5 * data * data) * (1 / math.sqrt(2 * math.pi)))
+
+    return record(data * share, (x,), (lambda g: g * exact_slope(),), (x,))
+
+
+def elu(x: Any, alpha: float = 1.0) -> Tensor:
+    """Return x where positive, else alpha * (exp(x) - 1).
+
+    Parameters
+    ----------
+    x
+        Any shape.
+    alpha
+        The limit on the negative side is -alpha.
+
+    Returns
+    -------
+    Tensor
+        Of x's shape.
+    """
+    data = array(x)
+    out = np.where(data > 0, data, alpha * np.expm1(np.minimum(data, 0)))
+    return record(out, (x,), (lambda g: np.where(data > 0, g, g * (out + alpha)),), (x,), saves_output=True)
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
+    """Return x where positive, else negative_slope * x.
+
+    Parameters
+    ----------
+    x
+        Any shape.
+    negative_slope
+        The slope on the negative side.
+
+    Returns
+    -------
+    Tensor
+        Of x's shape.
+    """
+    data = array(x)
+    out = np.where(data > 0, data, data * negative_slope)
+    return record(out, (x,), (lambda g: np.where(data > 0, g, g * negative_slope),), (x,))
+
+
+def silu(x: Any) -> Tensor:
+    """Return x * sigmoid(x), also called swish.
+
+    Parameters
+    ----------
+    x
+        Any shape.
+
+    Returns
+    -------
+    Tensor
+        Of x's shape.
+    """
+    data = array(x)
+    gate = elementary.sigmoid(data)
+    return record(data * gate, (x,), (lambda g: g * (gate * (1 + data * (1 - gate))),), (x,))
+
+
+def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """Return log(1 + exp(beta * x)) / beta.
+
+    Parameters
+    ----------
+    x
+        Any shape.
+    beta
+        How sharp the bend is, > 0.
+    threshold
+        Above beta * x = threshold the function is x.
+
+    Returns
+    -------
+    Tensor
+        Of x's shape.
+    """
+    checks.real("beta", beta, 0.0, open_minimum=True)
+    data = array(x)
+    scaled = data * beta
+    straight = scaled > threshold
+    out = np.where(straight, data, softplus_array(scaled) / beta)
+    return record(out, (x,), (lambda g: np.where(straight, g, g * elementary.sigmoid(scaled)),))
+
+
+def softplus_array(x: Array) -> Array:
+    """Return log(1 + exp(x)) of an ndarray without overflow.
+
+    Parameters
+    ----------
+    x
+        Any shape.
+
+    Returns
+    -------
+    ndarray
+        Freshly allocated.
+    """
+    return np.log1p(elementary.exp(-np.abs(x))) + np.maximum(x, 0)
+
+
+def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
+    """Return x with each element set to 0 with probability p and the others divided by 1 - p.
+
+    Parameters
+    ----------
+    x
+        Any shape.
+    p
+        The probability, in 0..1.
+    training
+        False gives x back.
+
+    Returns
+    -------
+    Tensor
+        Of x's shape.
+
+    Notes
+    -----
+    Draws from ``fastseq.nn.init.generator()``, float32 numbers for any dtype: a seed drops the same elements in
+    float32 and float64. Srivastava et al., "Dropout", JMLR 15, 2014, in its inverted form.
+    """
+    p = checks.real("p", p, 0.0, 1.0)
+    if not training or p == 0.0:
+        return x if isinstance(x, Tensor) else Tensor(x)
+    data = array(x)
+    kept = generator().random(data.shape, np.float32) >= p
+    factor = kept.astype(data.dtype)
+    if p < 1.0:
+        factor *= 1 / (1 - p)
+    return record(data * factor, (x,), (lambda g: g * factor,))

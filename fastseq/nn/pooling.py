@@ -1,0 +1,177 @@
+"""Pooling over time: a sequence (B, T, C) becomes one vector per row (B, C); what is past a row's length is not read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastseq import checks
+from fastseq.autograd.operands import array
+from fastseq.autograd.tensor import Tensor, record
+from fastseq.nn.module import Module
+
+Array = NDArray[Any]
+
+
+def _input(x: Any, lengths: Any) -> tuple[Array, NDArray[np.int64]]:
+    data = array(x)
+    if data.ndim != 3:
+        raise checks.value_error("x", "shape (B, T, C)", data)
+    if data.dtype.kind != "f":
+        raise checks.kind_error("x", "float32 or float64", data)
+    found = lengths._data if isinstance(lengths, Tensor) else lengths
+    return data, checks.lengths("lengths", found, data.shape[0], data.shape[1])
+
+
+class LastStep(Module):
+    """Return the output at each row's last valid step.
+
+    Parameters
+    ----------
+    bidirectional
+        Take the first half of the features at the last valid step and the second half, the reverse direction's, at
+        step 0, where that direction ends.
+
+    Notes
+    -----
+    A row of length 0 gives zeros.
+    """
+
+    _config = ("bidirectional",)
+    uses_lengths = True
+
+    def __init__(self, bidirectional: bool = False) -> None:
+        super().__init__()
+        self.bidirectional = checks.boolean("bidirectional", bidirectional)
+
+    def forward(self, x: Any, lengths: Any = None) -> Tensor:
+        """Return the chosen steps.
+
+        Parameters
+        ----------
+        x
+            (B, T, C).
+        lengths
+            Valid steps per row, integers (B,); None means all T.
+
+        Returns
+        -------
+        Tensor
+            (B, C)
+        """
+        data, valid = _input(x, lengths)
+        rows = np.flatnonzero(valid)
+        last = valid[rows] - 1
+        width = data.shape[2]
+        if self.bidirectional and width % 2:
+            raise checks.value_error("x", "an even number of features, half of them per direction", data)
+        half = width // 2 if self.bidirectional else width
+        out = np.zeros((data.shape[0], width), data.dtype)
+        out[rows, :half] = data[rows, last, :half]
+        if self.bidirectional:
+            out[rows, half:] = data[rows, 0, half:]
+        shape, dtype = data.shape, data.dtype
+
+        def pull(g: Array) -> Array:
+            d_x = np.zeros(shape, dtype)
+            d_x[rows, last, :half] = g[rows, :half]
+            if half < width:
+                d_x[rows, 0, half:] = g[rows, half:]
+            return d_x
+
+        return record(out, (x,), (pull,))
+
+
+class MeanPool(Module):
+    """Return the mean over each row's valid steps.
+
+    Notes
+    -----
+    A row of length 0 gives zeros. Steps are added one after the other, so that neither padding nor the other rows
+    change a bit.
+    """
+
+    uses_lengths = True
+
+    def forward(self, x: Any, lengths: Any = None) -> Tensor:
+        """Return the means.
+
+        Parameters
+        ----------
+        x
+            (B, T, C).
+        lengths
+            Valid steps per row, integers (B,); None means all T.
+
+        Returns
+        -------
+        Tensor
+            (B, C)
+        """
+        data, valid = _input(x, lengths)
+        rows = np.flatnonzero(valid)
+        shape, dtype = data.shape, data.dtype
+        out = np.zeros((shape[0], shape[2]), dtype)
+        share = 1 / valid[rows, None].astype(dtype)
+        if rows.size:
+            with np.errstate(invalid="ignore", over="ignore"):  # padding may hold anything
+                running = np.add.accumulate(data, axis=1)
+            out[rows] = running[rows, valid[rows] - 1] * share
+
+        def pull(g: Array) -> Array:
+            part = np.zeros((shape[0], 1, shape[2]), dtype)
+            part[rows, 0] = g[rows] * share
+            return np.where(_steps(valid, shape[1]), part, 0)
+
+        return record(out, (x,), (pull,))
+
+
+class MaxPool(Module):
+    """Return the largest value of each feature over a row's valid steps; NaN wins.
+
+    Notes
+    -----
+    A row of length 0 gives zeros. Of equal values the earliest gets the gradient.
+    """
+
+    uses_lengths = True
+
+    def forward(self, x: Any, lengths: Any = None) -> Tensor:
+        """Return the maxima.
+
+        Parameters
+        ----------
+        x
+            (B, T, C).
+        lengths
+            Valid steps per row, integers (B,); None means all T.
+
+        Returns
+        -------
+        Tensor
+            (B, C)
+        """
+        data, valid = _input(x, lengths)
+        rows = np.flatnonzero(valid)
+        shape, dtype = data.shape, data.dtype
+        out = np.zeros((shape[0], shape[2]), dtype)
+        best = np.zeros((shape[0], 1, shape[2]), np.intp)
+        if rows.size and shape[2]:
+            masked = data if (valid == shape[1]).all() else np.where(_steps(valid, shape[1]), data, -np.inf)
+            best = np.argmax(masked, axis=1, keepdims=True)
+            out[rows] = np.take_along_axis(masked, best, 1)[rows, 0]
+
+        def pull(g: Array) -> Array:
+            d_x = np.zeros(shape, dtype)
+            if rows.size:
+                d_x[rows[:, None], best[rows, 0], np.arange(shape[2])] = g[rows]
+            return d_x
+
+        return record(out, (x,), (pull,))
+
+
+def _steps(valid: NDArray[np.int64], steps: int) -> NDArray[np.bool_]:
+    """Return a mask (B, T, 1) of valid steps."""
+    return (np.arange(steps) < valid[:, None])[..., None]
