@@ -174,7 +174,7 @@ def recurrent(
                 d_panels, d * gate_size, d_w_ih.reshape(-1), d_w_hh.reshape(-1), d_bias,
                 inputs, units, layout.slots, layout.lanes,
             )  # fmt: skip
-            parameters += [d_w_ih, d_w_hh] if b_ih is None else [d_w_ih, d_w_hh, d_bias, d_bias.copy()]
+            parameters += [d_w_ih, d_w_hh] if b_ih is None else [d_w_ih, d_w_hh, d_bias, d_bias]
         workspace.pool.give(d_panels)
         given = [d_states[j] for j, state in enumerate(initial) if state is not None]
         return (d_x if want_x else None, *given, *parameters)

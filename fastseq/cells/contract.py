@@ -1,0 +1,123 @@
+"""What a cell is, for the drivers: a NamedTuple type that carries a `CellSpec`, and the functions resolved by it.
+
+A cell's module defines its weights type, with the specification as the attribute ``spec``, and registers its two
+functions with `define`. Drivers call `step` and `step_backward` with any weights; Numba finds the cell's own by the
+type of the weights while it compiles, so a driver names no cell and is cached like any other kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from numba.extending import overload, register_jitable
+
+
+class CellSpec(NamedTuple):
+    """The shape of a cell's computation.
+
+    ``slots`` names the pre-activation blocks in the order of PyTorch's weight rows; ``memories`` names the states
+    beside h, which are carried along but take no part in products.
+    """
+
+    slots: tuple[str, ...]
+    memories: tuple[str, ...]
+
+
+_cells: dict[type, dict[str, Callable[..., Any]]] = {}
+
+
+def define(weights: Any, step: Callable[..., Any], step_backward: Callable[..., Any]) -> None:
+    """Register a cell's functions under its weights type."""
+    spec: CellSpec = weights.spec
+    slots, memories = (0,) * len(spec.slots), (0,) * len(spec.memories)
+    _cells[weights] = {
+        "step": register_jitable(step),
+        "step_backward": register_jitable(step_backward),
+        "slot_pattern": lambda weights: slots,
+        "memory_pattern": lambda weights: memories,
+    }
+
+
+def _of(weights: Any, name: str) -> Callable[..., Any] | None:
+    cell = _cells.get(getattr(weights, "instance_class", type(weights)))
+    return None if cell is None else cell[name]
+
+
+def step(weights, slots, h, memory):
+    """Advance one step.
+
+    Parameters
+    ----------
+    weights
+        The cell's weights; their type says which cell.
+    slots
+        Tuple of S pre-activations.
+    h
+        State h before the step.
+    memory
+        Tuple of the other states before the step.
+
+    Returns
+    -------
+    tuple
+        Gates (tuple of S), h after the step, the other states after the step (tuple).
+    """
+    return _cells[type(weights)]["step"](weights, slots, h, memory)
+
+
+def step_backward(weights, gates, h, memory, d_h, d_memory):
+    """Go back one step.
+
+    Parameters
+    ----------
+    weights
+        The cell's weights; their type says which cell.
+    gates
+        Tuple of S gates that `step` returned.
+    h
+        State h before the step.
+    memory
+        Tuple of the other states before the step.
+    d_h
+        Gradient of h after the step.
+    d_memory
+        Tuple of the gradients of the other states after the step.
+
+    Returns
+    -------
+    tuple
+        Gradients of the slots (tuple of S), of h before the step as far as it does not pass through the slots, and of
+        the other states before the step (tuple).
+    """
+    return _cells[type(weights)]["step_backward"](weights, gates, h, memory, d_h, d_memory)
+
+
+def slot_pattern(weights):
+    """Return a tuple with as many entries as the cell has slots."""
+    return _cells[type(weights)]["slot_pattern"](weights)
+
+
+def memory_pattern(weights):
+    """Return a tuple with as many entries as the cell has states beside h."""
+    return _cells[type(weights)]["memory_pattern"](weights)
+
+
+@overload(step)
+def _step(weights, slots, h, memory):
+    return _of(weights, "step")
+
+
+@overload(step_backward)
+def _step_backward(weights, gates, h, memory, d_h, d_memory):
+    return _of(weights, "step_backward")
+
+
+@overload(slot_pattern)
+def _slot_pattern(weights):
+    return _of(weights, "slot_pattern")
+
+
+@overload(memory_pattern)
+def _memory_pattern(weights):
+    return _of(weights, "memory_pattern")

@@ -1,0 +1,217 @@
+"""Recurrent layers: stacks of fused layers in one or two directions, with PyTorch's names, shapes and layouts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from fastseq import checks
+from fastseq.autograd import ops
+from fastseq.autograd.recurrent import PackedLayer, kernels_of, recurrent
+from fastseq.autograd.tensor import Tensor
+from fastseq.cells.lstm import LSTMWeights
+from fastseq.nn import init
+from fastseq.nn.module import Module, Parameter
+
+
+class Recurrent(Module):
+    """What all recurrent layers share: parameters, checks, directions, stacking and dropout between layers.
+
+    A subclass names its cell; its states are h and the cell's memories.
+    """
+
+    cell: ClassVar[Any]
+    _config = (
+        "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "dtype",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = True,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        super().__init__()
+        self.input_size = checks.integer("input_size", input_size, 1)
+        self.hidden_size = checks.integer("hidden_size", hidden_size, 1)
+        self.num_layers = checks.integer("num_layers", num_layers, 1)
+        self.bias = checks.boolean("bias", bias)
+        self.batch_first = checks.boolean("batch_first", batch_first)
+        self.dropout = checks.real("dropout", dropout, 0.0, 1.0)
+        self.bidirectional = checks.boolean("bidirectional", bidirectional)
+        kind = checks.float_dtype("dtype", dtype)
+        rows = len(self.cell.spec.slots) * self.hidden_size
+        bound = 1.0 / math.sqrt(self.hidden_size)
+        for layer in range(self.num_layers):
+            inputs = self.input_size if layer == 0 else self.hidden_size * self.num_directions
+            for suffix in self._suffixes(layer):
+                shapes = {"weight_ih": (rows, inputs), "weight_hh": (rows, self.hidden_size)}
+                if self.bias:
+                    shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+                for name, shape in shapes.items():
+                    checks.product_fits("hidden_size", *shape)
+                    parameter = Parameter(np.empty(shape, kind))
+                    setattr(self, name + suffix, init.uniform_(parameter, -bound, bound))
+
+    @property
+    def num_directions(self) -> int:
+        """One, or two if bidirectional."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The element type of the parameters."""
+        parameter: Tensor = self.weight_ih_l0
+        return parameter.dtype
+
+    def _suffixes(self, layer: int) -> list[str]:
+        return [f"_l{layer}", f"_l{layer}_reverse"][: self.num_directions]
+
+    def packed(self, layer: int) -> PackedLayer:
+        """Return a layer's parameters as the kernels want them; packed anew only when they have changed.
+
+        Parameters
+        ----------
+        layer
+            The layer's number, from 0.
+        """
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        directions = [
+            tuple(self._parameters.get(name + suffix) for name in names) for suffix in self._suffixes(layer)
+        ]
+        cache: dict[int, PackedLayer] = self.__dict__.setdefault("_packed", {})
+        found = cache.get(layer)
+        if found is None or any(
+            a is not b for new, old in zip(directions, found.directions, strict=True) for a, b in zip(new, old, strict=True)
+        ):
+            found = cache[layer] = PackedLayer(self.cell, directions)
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave packed weights behind: they are made again when needed."""
+        return {name: value for name, value in self.__dict__.items() if name != "_packed"}
+
+    def _input(self, x: Any) -> Tensor:
+        if not isinstance(x, (Tensor, np.ndarray)):
+            raise checks.kind_error("x", "a NumPy array or a Tensor", x)
+        shape = "(B, T, {})" if self.batch_first else "(T, B, {})"
+        if x.ndim != 3 or x.shape[2] != self.input_size:
+            raise checks.value_error("x", f"shape {shape.format(self.input_size)}", f"shape {tuple(x.shape)}")
+        if x.dtype != self.dtype:
+            raise TypeError(f"x: expected dtype {self.dtype} like the weights, got {x.dtype}; convert with astype")
+        tensor = x if isinstance(x, Tensor) else Tensor(x if x.dtype.isnative else x.astype(self.dtype))
+        return tensor if self.batch_first else ops.transpose(tensor, 0, 1)
+
+    def _state(self, name: str, state: Any, batch: int) -> Tensor:
+        if not isinstance(state, (Tensor, np.ndarray)):
+            raise checks.kind_error(name, "a NumPy array or a Tensor", state)
+        shape = (self.num_layers * self.num_directions, batch, self.hidden_size)
+        if tuple(state.shape) != shape:
+            raise checks.value_error(name, f"shape {shape}", f"shape {tuple(state.shape)}")
+        if state.dtype != self.dtype:
+            raise TypeError(f"{name}: expected dtype {self.dtype} like the weights, got {state.dtype}")
+        return state if isinstance(state, Tensor) else Tensor(state)
+
+    def _run(
+        self, x: Any, states: list[tuple[str, Any]] | None, lengths: Any
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Run all layers; ``states`` are the initial ones with their names, or None for zeros."""
+        sequence = self._input(x)
+        batch, steps = sequence.shape[:2]
+        directions = self.num_directions
+        if lengths is not None:
+            lengths = checks.lengths("lengths", lengths._data if isinstance(lengths, Tensor) else lengths, batch, steps)
+        checks.product_fits("x", batch, steps, len(self.cell.spec.slots) * self.hidden_size, directions)
+        count = 1 + len(self.cell.spec.memories)
+        initial = [self._state(name, state, batch) for name, state in states or []]
+        finals: list[list[Tensor]] = [[] for _ in range(count)]
+        for layer in range(self.num_layers):
+            if layer and self.training and self.dropout:
+                sequence = _later().dropout(sequence, self.dropout, training=True)
+            part = slice(layer * directions, (layer + 1) * directions)
+            own = [s if self.num_layers == 1 else s[part] for s in initial] or [None] * count
+            sequence, *last = recurrent(self.packed(layer), sequence, own, lengths)
+            for collected, state in zip(finals, last, strict=True):
+                collected.append(state)
+        out = sequence if self.batch_first else ops.transpose(sequence, 0, 1)
+        return out, [c[0] if len(c) == 1 else ops.concatenate(c, 0) for c in finals]
+
+
+class LSTM(Recurrent):
+    """Long short-term memory, fused over time (equations: `fastseq.cells.lstm`).
+
+    Shape letters: B rows, T steps, F = input_size, H = hidden_size, N = num_layers, D = 2 if bidirectional else 1.
+
+    Parameters
+    ----------
+    input_size
+        F.
+    hidden_size
+        H.
+    num_layers
+        Number of stacked layers; each reads the outputs of the one before.
+    bias
+        Whether there are the two biases ``bias_ih`` and ``bias_hh``.
+    batch_first
+        Whether arrays are (B, T, F), which is the default here, or (T, B, F) as PyTorch's default is.
+    dropout
+        Probability of dropping an output between layers, while training.
+    bidirectional
+        Whether a second direction reads each row from its last valid step to its first.
+    dtype
+        float32 or float64.
+
+    Notes
+    -----
+    Parameters carry PyTorch's names and layouts: ``weight_ih_l{k}[_reverse]`` (4H, F or H * D), ``weight_hh`` (4H, H),
+    ``bias_ih``, ``bias_hh`` (4H,), gates in the order i f g o, drawn from U(-1/sqrt(H), 1/sqrt(H)).
+    A row's results have the same bits whatever its neighbours, its padding, the batch size and the number of threads.
+    """
+
+    cell = LSTMWeights
+
+    def forward(self, x: Any, hx: Any = None, lengths: Any = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Run over a padded batch.
+
+        Parameters
+        ----------
+        x
+            ndarray or Tensor (B, T, F), of the dtype of the weights; what stands past a row's length is never read.
+        hx
+            Initial states (h_0, c_0), each (N * D, B, H); zeros if None.
+        lengths
+            Valid steps of each row, integers in 0..T (B,), in any order; None if all are T.
+
+        Returns
+        -------
+        tuple
+            Outputs (B, T, D * H), zeros past a row's length; and (h_n, c_n), each (N * D, B, H), the states after
+            each row's last valid step (the reverse direction's after its first step). A row of length 0 keeps its
+            initial state.
+
+        Raises
+        ------
+        TypeError
+            If an argument is not an array or of another dtype than the weights; if lengths are not integers.
+        ValueError
+            If a shape does not fit or a length is out of range.
+        """
+        states = None
+        if hx is not None:
+            if not isinstance(hx, (tuple, list)) or len(hx) != 2:
+                raise checks.kind_error("hx", "a pair (h_0, c_0)", hx)
+            states = [("h_0", hx[0]), ("c_0", hx[1])]
+        out, (h_n, c_n) = self._run(x, states, lengths)
+        return out, (h_n, c_n)
+
+
+kernels_of(LSTMWeights)  # defined with the module, so that the warm-up knows them

@@ -1,0 +1,263 @@
+"""The backward pass: the scan back over time, then the merged products over all pairs.
+
+Only the gradient of h needs a product per step. Weight gradients are parallel over output tiles, with pairs
+ascending: no private copies per thread, and the same bits for any number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastseq.cells.contract import memory_pattern, slot_pattern, step_backward
+from fastseq.jit import Flag, Int, Integers, ReadReals, Reals, kernel, piece, prange
+from fastseq.sequence.workspace import (
+    DEPTH,
+    PAIRS,
+    backward_scratch_size,
+    layout_of,
+    merged_scratch_size,
+    residuals_size,
+)
+from fastseq.simd.gemm import multiply
+from fastseq.simd.lanes import load, load_group, load_head, store, store_group
+from fastseq.simd.memory import clear, copy, copy_padded
+from fastseq.simd.pack import PANEL_VECTORS, column_panels_size
+
+
+@piece
+def back_row(weights, layout, gates, gates_at, kept, h_at, memory_at, kept_stride, d_out, d_out_at, scratch, d_h, d_m, d_stride):
+    """Replace one pair's gates by its slot gradients, for all blocks; d_h and d_memories move one step back."""
+    lanes = layout.lanes
+    for block in range(layout.blocks):
+        e, at = block * lanes, gates_at + block * layout.width
+        opened = load_group(gates, at, lanes, slot_pattern(weights))
+        h = load(kept, h_at + e)
+        memory = load_group(kept, memory_at + e, kept_stride, memory_pattern(weights))
+        left = layout.units - e
+        given = load(d_out, d_out_at + e) if left >= lanes else load_head(d_out, d_out_at + e, left)
+        d_memory = load_group(scratch, d_m + e, d_stride, memory_pattern(weights))
+        d_slots, d_before, d_memory = step_backward(
+            weights, opened, h, memory, load(scratch, d_h + e) + given, d_memory
+        )
+        store_group(gates, at, lanes, d_slots)
+        store(scratch, d_h + e, d_before)
+        store_group(scratch, d_m + e, d_stride, d_memory)
+
+
+@piece
+def scan_back(
+    weights, layout, columns_at, d_states, s0, state_stride, d_out, out_at, out_row, residuals, r0, scratch, q0,
+    plan, batch, steps, pairs, low, high, reverse,
+):  # fmt: skip
+    """Run the rows low..high of the plan's order back over all their steps.
+
+    ``d_states`` holds the gradients of the final states and gets those of the initial ones.
+    """
+    rows, lanes, units, units_row = high - low, layout.lanes, layout.units, layout.units_row
+    depth = layout.slots * layout.units_padded
+    vectors = layout.blocks
+    d_h, d_m = q0, q0 + rows * units_row
+    kept_h = r0 + pairs * layout.gates_row
+    kept_memory = kept_h + pairs * units_row
+    for r in range(rows):
+        source = s0 + plan[low + r] * units
+        for j in range(1 + layout.memories):
+            copy_padded(d_states, source + j * state_stride, scratch, d_h + (j * rows + r) * units_row, units, lanes)
+    active = 0
+    t = plan[batch + low] - 1 if rows > 0 else -1
+    while t >= 0:
+        while active < rows and plan[batch + low + active] > t:
+            active += 1
+        pair = plan[2 * batch + t] + low
+        for r in range(active):
+            time = plan[batch + low + r] - 1 - t if reverse else t
+            p = pair + r
+            back_row(
+                weights, layout, residuals, r0 + p * layout.gates_row, residuals, kept_h + p * units_row,
+                kept_memory + p * units_row, pairs * units_row,
+                d_out, (plan[low + r] * steps + time) * out_row + out_at,
+                scratch, d_h + r * units_row, d_m + r * units_row, rows * units_row,
+            )  # fmt: skip
+        for first in range(0, vectors, PANEL_VECTORS):
+            some = min(PANEL_VECTORS, vectors - first)
+            multiply(
+                residuals, r0 + pair * layout.gates_row, layout.gates_row, 1,
+                weights.panels, columns_at + first * lanes * depth, some * lanes, depth,
+                scratch, d_h + first * lanes, units_row, scratch, d_h + first * lanes, units_row, active, some, lanes,
+            )  # fmt: skip
+        t -= 1
+    for r in range(rows):
+        to = s0 + plan[low + r] * units
+        for j in range(1 + layout.memories):
+            copy(scratch, d_h + (j * rows + r) * units_row, d_states, to + j * state_stride, units, lanes)
+
+
+@piece
+def step_of_pair(plan, batch, pair):
+    """Return the step that a pair belongs to."""
+    low, high = 0, plan[batch]
+    while high - low > 1:
+        middle = (low + high) // 2
+        if plan[2 * batch + middle] <= pair:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@piece
+def gather_inputs(x, k0, some, scratch, q0, row_size, plan, batch, steps, inputs, first, count, reverse, lanes):
+    """Copy the inputs k0..k0+some of ``count`` pairs from ``first`` on into rows of scratch."""
+    t = step_of_pair(plan, batch, first)
+    for i in range(count):
+        while first + i >= plan[2 * batch + t + 1]:
+            t += 1
+        r = first + i - plan[2 * batch + t]
+        time = plan[batch + r] - 1 - t if reverse else t
+        copy(x, (plan[r] * steps + time) * inputs + k0, scratch, q0 + i * row_size, some, lanes)
+
+
+@piece
+def weight_gradient(layout, d_panels, panel_at, block, task, x, residuals, r0, scratch, q0, plan, batch, steps, pairs, reverse):
+    """Compute some rows of one gate panel's gradient: of the bias and inputs, or of the state part."""
+    inputs, units, lanes, width = layout.inputs, layout.units, layout.lanes, layout.width
+    input_tasks = (inputs + DEPTH - 1) // DEPTH
+    of_inputs = task < input_tasks
+    k0 = (task if of_inputs else task - input_tasks) * DEPTH
+    some = min(DEPTH, (inputs if of_inputs else units) - k0)
+    to = panel_at + (1 + k0 + (0 if of_inputs else inputs)) * width
+    kept_h = r0 + pairs * layout.gates_row
+    one = q0 + PAIRS * DEPTH
+    scratch[one] = 1.0
+    clear(d_panels, to, some * width, lanes)
+    if task == 0:
+        clear(d_panels, panel_at, width, lanes)
+    for first in range(0, pairs, PAIRS):
+        count = min(PAIRS, pairs - first)
+        gates = r0 + first * layout.gates_row + block * width
+        if of_inputs:
+            gather_inputs(x, k0, some, scratch, q0, some, plan, batch, steps, inputs, first, count, reverse, lanes)
+            multiply(
+                scratch, q0, 1, some, residuals, gates, layout.gates_row, count,
+                d_panels, to, width, d_panels, to, width, some, width // lanes, lanes,
+            )  # fmt: skip
+        else:
+            multiply(
+                residuals, kept_h + first * layout.units_row + k0, 1, layout.units_row,
+                residuals, gates, layout.gates_row, count,
+                d_panels, to, width, d_panels, to, width, some, width // lanes, lanes,
+            )  # fmt: skip
+        if task == 0:
+            multiply(
+                scratch, one, 0, 0, residuals, gates, layout.gates_row, count,
+                d_panels, panel_at, width, d_panels, panel_at, width, 1, width // lanes, lanes,
+            )  # fmt: skip
+
+
+@piece
+def recurrent_columns_size(layout):
+    """Return the number of elements of one direction's column panels of the recurrent matrix."""
+    return column_panels_size(layout.units, layout.units, layout.slots, layout.lanes)
+
+
+@piece
+def input_columns_size(layout):
+    """Return the number of elements of one direction's column panels of the input matrix."""
+    return column_panels_size(layout.inputs, layout.units, layout.slots, layout.lanes)
+
+
+@piece
+def input_gradient(
+    layout, columns, columns_at, d_x, residuals, r0, scratch, q0, plan, batch, steps, first, count, reverse, add
+):  # fmt: skip
+    """Compute the input gradients of ``count`` pairs from ``first`` on; ``add`` them to what is there, or write."""
+    inputs, lanes = layout.inputs, layout.lanes
+    depth = layout.slots * layout.units_padded
+    vectors = layout.inputs_padded // lanes
+    begin = step_of_pair(plan, batch, first)
+    for panel in range(0, vectors, PANEL_VECTORS):
+        wide = min(PANEL_VECTORS, vectors - panel)
+        row_size, k0 = wide * lanes, panel * lanes
+        some = min(row_size, inputs - k0)
+        for storing in range(2):
+            t = begin
+            for i in range(count):
+                while first + i >= plan[2 * batch + t + 1]:
+                    t += 1
+                r = first + i - plan[2 * batch + t]
+                time = plan[batch + r] - 1 - t if reverse else t
+                place = (plan[r] * steps + time) * inputs + k0
+                if storing:
+                    copy(scratch, q0 + i * row_size, d_x, place, some, lanes)
+                elif add:
+                    copy_padded(d_x, place, scratch, q0 + i * row_size, some, lanes)
+                else:
+                    clear(scratch, q0 + i * row_size, row_size, lanes)
+            if not storing:
+                multiply(
+                    residuals, r0 + first * layout.gates_row, layout.gates_row, 1,
+                    columns, columns_at + k0 * depth, row_size, depth,
+                    scratch, q0, row_size, scratch, q0, row_size, count, wide, lanes,
+                )  # fmt: skip
+
+
+def make_backward(cell: Any) -> Any:
+    """Return the backward kernel of a cell, given its weights type.
+
+    Its arguments: column panels of the recurrent matrices, then of the input matrices, of all directions; x (B, T, F);
+    d_states (1 + M, D, B, H), of the final states in and of the initial ones out; d_out (B, T, D * H); residuals from
+    forward; d_panels, written: gradients as gate panels; d_x (B, T, F), written at valid steps (size 0: not wanted);
+    scratch; the plan's numbers; B, T, F, H, L, D; number of pairs, shards, rows of the largest shard.
+    """
+
+    @kernel(parallel=True, label=cell.__name__)
+    def backward(
+        columns: ReadReals, x: ReadReals, d_states: Reals, d_out: ReadReals, residuals: Reals, d_panels: Reals,
+        d_x: Reals, scratch: Reals, plan: Integers, batch: Int, steps: Int, inputs: Int, units: Int, lanes: Int,
+        directions: Int, pairs: Int, shards: Int, largest: Int, want_x: Flag,
+    ):  # fmt: skip
+        longest = plan[batch] if batch > 0 else 0
+        bounds = 2 * batch + longest + 1
+        for task in prange(shards * directions):
+            # Named tuples cannot enter a parallel loop, so each task makes its own.
+            weights = cell(columns)
+            layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
+            d, shard = task // shards, task % shards
+            scan_back(
+                weights, layout, d * recurrent_columns_size(layout), d_states, d * batch * units,
+                directions * batch * units, d_out, d * units, directions * units,
+                residuals, d * residuals_size(layout, pairs), scratch, task * backward_scratch_size(layout, largest),
+                plan, batch, steps, pairs, plan[bounds + shard], plan[bounds + shard + 1], d == 1,
+            )  # fmt: skip
+        blocks = (units + lanes - 1) // lanes
+        parts = (inputs + DEPTH - 1) // DEPTH + (units + DEPTH - 1) // DEPTH
+        for task in prange(directions * blocks * parts):
+            weights = cell(columns)
+            layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
+            panel, part = task // parts, task % parts
+            d = panel // blocks
+            weight_gradient(
+                layout, d_panels, panel * (1 + inputs + units) * layout.width, panel % blocks, part, x,
+                residuals, d * residuals_size(layout, pairs), scratch, task * merged_scratch_size(layout),
+                plan, batch, steps, pairs, d == 1,
+            )  # fmt: skip
+        if want_x:
+            chunks = (pairs + DEPTH - 1) // DEPTH
+            for d in range(directions):
+                for task in prange(chunks):
+                    weights = cell(columns)
+                    layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
+                    first = task * DEPTH
+                    input_gradient(
+                        layout, columns, directions * recurrent_columns_size(layout) + d * input_columns_size(layout),
+                        d_x, residuals, d * residuals_size(layout, pairs), scratch, task * merged_scratch_size(layout),
+                        plan, batch, steps, first, min(DEPTH, pairs - first), d == 1, d == 1,
+                    )  # fmt: skip
+
+    return backward
+
+
+def backward_tasks(layout: Any, directions: int, pairs: int) -> int:
+    """Return the largest number of merged tasks that need scratch at the same time."""
+    parts = -(-layout.inputs // DEPTH) + -(-layout.units // DEPTH)
+    return max(directions * layout.blocks * parts, -(-pairs // DEPTH))

@@ -1,0 +1,165 @@
+"""The forward pass: one step of some rows, the scan of a shard over time, and the kernel that launches the shards.
+
+Inference and training are one program: training also keeps residuals.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastseq.cells.contract import memory_pattern, slot_pattern, step
+from fastseq.jit import Flag, Int, Integers, ReadReals, Reals, kernel, piece, prange
+from fastseq.sequence.workspace import (
+    TILE_ROWS,
+    forward_scratch_size,
+    layout_of,
+    residuals_size,
+)
+from fastseq.simd.gemm import multiply, multiply_row
+from fastseq.simd.lanes import load, load_group, store, store_group
+from fastseq.simd.memory import copy, copy_padded
+
+
+@piece
+def finish(weights, layout, acc, at, z, h_at, to, memory, memory_at, memory_stride, gates, gates_at, keep):
+    """Make gates and the new state of one row and block from its slots in ``acc``."""
+    slots = load_group(acc, at, layout.lanes, slot_pattern(weights))
+    before = load_group(memory, memory_at, memory_stride, memory_pattern(weights))
+    opened, h, after = step(weights, slots, load(z, h_at), before)
+    if keep:
+        store_group(gates, gates_at, layout.lanes, opened)
+    store_group(memory, memory_at, memory_stride, after)
+    store(z, to, h)
+
+
+@piece
+def advance(weights, layout, panels_at, z, current, following, rows, memory, m0, m_stride, acc, acc0, gates, gates0, keep):
+    """Advance ``rows`` rows by one step.
+
+    Reads ``x`` and h from the rows of z at ``current``; writes h to those at ``following``, the memories in place, and
+    the gates of row r to gates[gates0 + r * layout.gates_row:] where ``keep``.
+    """
+    panels, width, lanes = weights.panels, layout.width, layout.lanes
+    depth = layout.inputs + layout.units
+    panel = (1 + depth) * width
+    x_at = current + layout.inputs_padded - layout.inputs
+    h_at, to = current + layout.inputs_padded, following + layout.inputs_padded
+    block = 0
+    if rows == 1:
+        while block + 2 <= layout.blocks:
+            w0 = panels_at + block * panel
+            multiply_row(
+                z, x_at, 1, panels, w0 + width, panel, width, depth, panels, w0, panel, acc, acc0, width, width // lanes, lanes
+            )
+            for one in range(2):
+                e = (block + one) * lanes
+                finish(
+                    weights, layout, acc, acc0 + one * width, z, h_at + e, to + e, memory, m0 + e, m_stride,
+                    gates, gates0 + (block + one) * width, keep,
+                )  # fmt: skip
+            block += 2
+    while block < layout.blocks:
+        w0, e = panels_at + block * panel, block * lanes
+        for first in range(0, rows, TILE_ROWS):
+            some = min(TILE_ROWS, rows - first)
+            multiply(
+                z, x_at + first * layout.z_row, layout.z_row, 1, panels, w0 + width, width, depth, panels, w0, 0,
+                acc, acc0, width, some, width // lanes, lanes,
+            )  # fmt: skip
+            for r in range(some):
+                row = first + r
+                finish(
+                    weights, layout, acc, acc0 + r * width, z, h_at + row * layout.z_row + e, to + row * layout.z_row + e,
+                    memory, m0 + row * layout.units_row + e, m_stride,
+                    gates, gates0 + row * layout.gates_row + block * width, keep,
+                )  # fmt: skip
+        block += 1
+
+
+@piece
+def scan(
+    weights, layout, panels_at, x, states, s0, state_stride, out, out_at, out_row, residuals, r0, scratch, q0,
+    plan, batch, steps, pairs, low, high, reverse, keep,
+):  # fmt: skip
+    """Run the rows low..high of the plan's order over all their steps.
+
+    ``states`` (row-major (B, H) at s0 for h, further states ``state_stride`` apart) holds the initial states and gets
+    the final ones. ``residuals`` at r0: gates, h before and memories before of all pairs; see `workspace`.
+    """
+    rows, lanes, units, units_row = high - low, layout.lanes, layout.units, layout.units_row
+    z0, z1 = q0, q0 + rows * layout.z_row
+    memory = z1 + rows * layout.z_row
+    acc = memory + layout.memories * rows * units_row
+    kept_h = r0 + pairs * layout.gates_row
+    kept_memory = kept_h + pairs * units_row
+    for r in range(rows):
+        source = s0 + plan[low + r] * units
+        copy_padded(states, source, scratch, z0 + r * layout.z_row + layout.inputs_padded, units, lanes)
+        for j in range(layout.memories):
+            to = memory + (j * rows + r) * units_row
+            copy_padded(states, source + (j + 1) * state_stride, scratch, to, units, lanes)
+    current, following = z0, z1
+    active, t = rows, 0
+    while rows > 0 and t < plan[batch + low]:
+        while plan[batch + low + active - 1] <= t:
+            active -= 1
+        pair = plan[2 * batch + t] + low
+        for r in range(active):
+            row = plan[low + r]
+            time = plan[batch + low + r] - 1 - t if reverse else t
+            z = current + r * layout.z_row + layout.inputs_padded
+            copy(x, (row * steps + time) * layout.inputs, scratch, z - layout.inputs, layout.inputs, lanes)
+            if keep:
+                copy(scratch, z, residuals, kept_h + (pair + r) * units_row, layout.units_padded, lanes)
+                for j in range(layout.memories):
+                    source = memory + (j * rows + r) * units_row
+                    to = kept_memory + (j * pairs + pair + r) * units_row
+                    copy(scratch, source, residuals, to, layout.units_padded, lanes)
+        advance(
+            weights, layout, panels_at, scratch, current, following, active, scratch, memory, rows * units_row,
+            scratch, acc, residuals, r0 + pair * layout.gates_row, keep,
+        )  # fmt: skip
+        for r in range(active):
+            row = plan[low + r]
+            time = plan[batch + low + r] - 1 - t if reverse else t
+            z = following + r * layout.z_row + layout.inputs_padded
+            copy(scratch, z, out, (row * steps + time) * out_row + out_at, units, lanes)
+        current, following = following, current
+        t += 1
+    for r in range(rows):
+        to = s0 + plan[low + r] * units
+        z = (z1 if plan[batch + low + r] % 2 else z0) + r * layout.z_row + layout.inputs_padded
+        copy(scratch, z, states, to, units, lanes)
+        for j in range(layout.memories):
+            copy(scratch, memory + (j * rows + r) * units_row, states, to + (j + 1) * state_stride, units, lanes)
+
+
+def make_forward(cell: Any) -> Any:
+    """Return the forward kernel of a cell, given its weights type.
+
+    Its arguments: gate panels of all directions; x (B, T, F); states (1 + M, D, B, H), initial in and final out;
+    out (B, T, D * H), written at valid steps only; residuals (may be empty unless ``keep``); scratch; the plan's
+    numbers; B, T, F, H, L, D; number of pairs, shards, rows of the largest shard; keep.
+    """
+
+    @kernel(parallel=True, label=cell.__name__)
+    def forward(
+        panels: ReadReals, x: ReadReals, states: Reals, out: Reals, residuals: Reals, scratch: Reals, plan: Integers,
+        batch: Int, steps: Int, inputs: Int, units: Int, lanes: Int, directions: Int,
+        pairs: Int, shards: Int, largest: Int, keep: Flag,
+    ):  # fmt: skip
+        longest = plan[batch] if batch > 0 else 0
+        bounds = 2 * batch + longest + 1
+        for task in prange(shards * directions):
+            # Named tuples cannot enter a parallel loop, so each task makes its own.
+            weights = cell(panels)
+            layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
+            d, shard = task // shards, task % shards
+            scan(
+                weights, layout, d * layout.blocks * (1 + inputs + units) * layout.width, x,
+                states, d * batch * units, directions * batch * units, out, d * units, directions * units,
+                residuals, d * residuals_size(layout, pairs), scratch, task * forward_scratch_size(layout, largest),
+                plan, batch, steps, pairs, plan[bounds + shard], plan[bounds + shard + 1], d == 1, keep,
+            )  # fmt: skip
+
+    return forward

@@ -1,0 +1,214 @@
+"""Residuals and scratch: what is allocated, its layout, who writes it.
+
+B rows, T steps, F inputs, H units, S slots, M memories, L lanes. H' is H and F' is F rounded up to whole vectors.
+A *pair* is a valid (step, row); pairs are numbered p with steps ascending and rows longest first: p = start[t] + row.
+
+======================  =================  ===========================================================================
+array                   per pair or row    written by
+======================  =================  ===========================================================================
+gates (residual)        S H' [block][S][L]  forward; backward replaces them by the gradients of the slots
+h before (residual)     H'                 forward
+memories before         M H'               forward
+z (scratch, twice)      F' + H'            forward: the operand of a step, ``x`` right before h; two, taken in turns
+memories (scratch)      M H'               forward, in place
+acc (scratch)           S L                forward: the slots of `TILE_ROWS` rows and one block
+d_h (scratch)           H'                 backward
+d_memories (scratch)    M H'               backward
+======================  =================  ===========================================================================
+
+Row strides that are multiples of 1 KiB would map all rows to the same few cache sets, so they get one more line.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastseq.jit import shared
+from fastseq.simd.lanes import VECTOR_BYTES
+
+TILE_ROWS = 24
+"""Rows whose slots are computed before their gates are: a multiple of the tiles' rows, small enough for L1."""
+PAIRS = 64
+"""Pairs that a merged product takes at a time."""
+DEPTH = 96
+"""Rows of a gate panel's gradient that one task computes; a multiple of the tiles' rows."""
+SPREAD_LINES = 16
+
+
+class Layout(NamedTuple):
+    """Sizes and strides in elements, from the sizes of a layer."""
+
+    inputs: int
+    units: int
+    slots: int
+    memories: int
+    lanes: int
+    blocks: int
+    width: int
+    inputs_padded: int
+    units_padded: int
+    gates_row: int
+    units_row: int
+    z_row: int
+
+
+@shared
+def spread_rows(elements, lanes):
+    """Return a row stride of at least ``elements`` (whole vectors) that does not collide in the cache."""
+    if elements % (SPREAD_LINES * lanes) == 0:
+        return elements + lanes
+    return elements
+
+
+@shared
+def layout_of(inputs, units, slots, memories, lanes):
+    """Return the `Layout` of a layer."""
+    units_padded = (units + lanes - 1) // lanes * lanes
+    inputs_padded = (inputs + lanes - 1) // lanes * lanes
+    return Layout(
+        inputs,
+        units,
+        slots,
+        memories,
+        lanes,
+        units_padded // lanes,
+        slots * lanes,
+        inputs_padded,
+        units_padded,
+        spread_rows(slots * units_padded, lanes),
+        spread_rows(units_padded, lanes),
+        spread_rows(inputs_padded + units_padded, lanes),
+    )
+
+
+@shared
+def residuals_size(layout, pairs):
+    """Return the number of elements that forward keeps for backward, for one direction."""
+    return pairs * (layout.gates_row + (1 + layout.memories) * layout.units_row)
+
+
+@shared
+def forward_scratch_size(layout, rows):
+    """Return the number of elements of scratch that forward needs for a shard of ``rows`` rows."""
+    acc = max(TILE_ROWS, 2) * layout.width
+    return rows * (2 * layout.z_row + layout.memories * layout.units_row) + acc
+
+
+@shared
+def backward_scratch_size(layout, rows):
+    """Return the number of elements of scratch that the backward scan needs for a shard of ``rows`` rows."""
+    return rows * (1 + layout.memories) * layout.units_row
+
+
+@shared
+def merged_scratch_size(layout):
+    """Return the number of elements of scratch that a task of the merged products needs."""
+    return max(PAIRS * DEPTH, DEPTH * 4 * layout.lanes) + layout.lanes
+
+
+def lanes_per_vector(dtype: np.dtype) -> int:
+    """Return L for an element type."""
+    return VECTOR_BYTES // dtype.itemsize
+
+
+class Plan(NamedTuple):
+    """The order of work on a batch, as one int64 array for the kernels, and its size in pairs.
+
+    The array holds: order (B), the rows longest first; lengths (B) in that order; start (T' + 1), the number of the
+    first pair of every step up to the longest length T'; bounds (shards + 1), the shards' rows in that order.
+    """
+
+    numbers: np.ndarray
+    rows: int
+    steps: int
+    pairs: int
+    shards: int
+    largest: int
+
+
+def plan_batch(lengths: np.ndarray | None, rows: int, steps: int, threads: int) -> Plan:
+    """Plan the work on a batch.
+
+    Parameters
+    ----------
+    lengths
+        Integers in 0..steps (rows,), or None for full rows.
+    rows
+        B.
+    steps
+        T.
+    threads
+        Number of shards wanted; each gets about the same number of pairs.
+
+    Returns
+    -------
+    Plan
+        The plan; ``steps`` in it is the longest length.
+    """
+    if lengths is None or (lengths == steps).all():
+        return _dense_plan(rows, steps, threads)
+    order = np.argsort(-lengths, kind="stable")
+    return _plan(order, lengths[order], threads)
+
+
+@lru_cache(maxsize=64)
+def _dense_plan(rows: int, steps: int, threads: int) -> Plan:
+    return _plan(np.arange(rows), np.full(rows, steps), threads)
+
+
+def _plan(order: np.ndarray, lengths: np.ndarray, threads: int) -> Plan:
+    rows = len(order)
+    steps = int(lengths[0]) if rows else 0
+    active = rows - np.searchsorted(lengths[::-1], np.arange(1, steps + 1), side="left")
+    start = np.concatenate([[0], np.cumsum(active)])
+    shards = max(1, min(threads, rows))
+    done = np.cumsum(lengths)
+    total = int(done[-1]) if rows else 0
+    inner = np.searchsorted(done, total * np.arange(1, shards) / shards, side="left") + 1
+    bounds = np.concatenate([[0], np.minimum(inner, rows), [rows]])
+    numbers = np.concatenate([order, lengths, start, bounds]).astype(np.int64)
+    return Plan(numbers, rows, steps, int(start[-1]), shards, int(np.diff(bounds).max()))
+
+
+class Pool:
+    """Buffers for reuse: residuals and scratch are large, and fresh pages cost more than the work done on them."""
+
+    def __init__(self, kept: int = 8) -> None:
+        self._kept = kept
+        self._free: list[np.ndarray] = []
+        self._lock = threading.Lock()
+
+    def take(self, size: int, dtype: Any) -> np.ndarray:
+        """Return an uninitialised flat array of ``size`` elements or more that begins on a cache line."""
+        dtype = np.dtype(dtype)
+        wanted = max(1, size) * dtype.itemsize
+        with self._lock:
+            fitting = [b for b in self._free if wanted <= b.nbytes <= 2 * wanted + 65536]
+            if fitting:
+                best = min(fitting, key=len)
+                self._free = [b for b in self._free if b is not best]
+                return best.view(dtype)
+        return aligned(-(-wanted // 64) * 64, np.uint8).view(dtype)
+
+    def give(self, buffer: np.ndarray) -> None:
+        """Hand a buffer back; nobody may use it afterwards."""
+        with self._lock:
+            self._free.append(buffer.view(np.uint8))
+            if len(self._free) > self._kept:
+                self._free.sort(key=len)
+                del self._free[0]
+
+
+def aligned(size: int, dtype: Any) -> np.ndarray:
+    """Return an uninitialised flat array that begins on a cache line."""
+    dtype = np.dtype(dtype)
+    raw = np.empty(size * dtype.itemsize + 64, np.uint8)
+    skip = -raw.ctypes.data % 64
+    return raw[skip : skip + size * dtype.itemsize].view(dtype)
+
+
+pool = Pool()

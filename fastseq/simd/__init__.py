@@ -1,0 +1,1 @@
+"""Vectors, panels and tiles. Nothing here knows about gates; only this folder sees LLVM."""

@@ -1,0 +1,185 @@
+"""The micro-kernel generator and the loops around it.
+
+A *tile* of ``rows`` rows and ``vectors`` vectors has all its accumulators in registers while it walks over k:
+
+    c[r, v] = start[r, v] + sum over k of a[r, k] * w[k, v]          one fma per k, k ascending, nothing else
+
+so the bits of an element depend on its own operands alone, never on the tile it fell into. Tiles are chosen by the
+number of vector registers: 32 of 64 bytes (AVX-512) hold 24 accumulators, 16 of 32 bytes (AVX2) hold 6 logical ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from fastseq.jit import piece
+from fastseq.simd.lanes import I64, call_llvm, cpu_features, lanes_of, load_vector, pointer, spread, store_vector
+
+WIDE = "avx512f" in cpu_features()
+"""Whether a tile of 6 rows x 4 vectors fits the registers; else it is 6 x 1."""
+
+
+def make_tile(rows: int, vectors: int, panels: int = 1) -> Any:
+    """Return an intrinsic that computes one tile; see `multiply` for the arguments.
+
+    With several panels the vectors of panel p are read at w + p * w_panel and start + p * s_panel and written at
+    c + p * c_panel: more independent chains for the same row.
+    """
+
+    @intrinsic
+    def tile(typing_context, a, a0, a_row, a_k, w, w0, w_panel, w_k, depth, s, s0, s_row, s_panel, c, c0, c_row, c_panel):
+        kind, n = lanes_of(a), types.intp
+        signature = types.void(a, n, n, n, w, n, n, n, n, s, n, n, n, c, n, n, n)
+
+        def codegen(context, b, signature, arguments):
+            a, a0, a_row, a_k, w, w0, w_panel, w_k, depth, s, s0, s_row, s_panel, c, c0, c_row, c_panel = arguments
+
+            def number(value):
+                return ir.Constant(I64, value)
+
+            def address(base, row, row_stride, panel, panel_stride, vector):
+                offset = b.add(b.mul(row_stride, number(row)), b.mul(panel_stride, number(panel)))
+                return b.gep(base, [b.add(offset, number(vector * kind.count))])
+
+            places = [(r, p, v) for r in range(rows) for p in range(panels) for v in range(vectors)]
+            ap = pointer(context, b, signature.args[0], a, a0)
+            wp = pointer(context, b, signature.args[4], w, w0)
+            sp = pointer(context, b, signature.args[9], s, s0)
+            cp = pointer(context, b, signature.args[13], c, c0)
+            first = [load_vector(b, kind, address(sp, r, s_row, p, s_panel, v)) for r, p, v in places]
+            before, loop, after = b.block, b.append_basic_block("k"), b.append_basic_block("done")
+            b.cbranch(b.icmp_signed(">", depth, number(0)), loop, after)
+
+            b.position_at_end(loop)
+            k = b.phi(I64)
+            k.add_incoming(number(0), before)
+            sums = [b.phi(kind.vector_ir) for _ in places]
+            for phi, value in zip(sums, first, strict=True):
+                phi.add_incoming(value, before)
+            wk, ak = b.gep(wp, [b.mul(k, w_k)]), b.gep(ap, [b.mul(k, a_k)])
+            weights = [
+                load_vector(b, kind, b.gep(wk, [b.add(b.mul(w_panel, number(p)), number(v * kind.count))]))
+                for p in range(panels)
+                for v in range(vectors)
+            ]
+            new = []
+            for r in range(rows):
+                x = spread(b, kind, b.load(b.gep(ak, [b.mul(a_row, number(r))])))
+                for at, weight in enumerate(weights):
+                    new.append(call_llvm(b, kind, "fma", [x, weight, sums[r * len(weights) + at]]))
+            following = b.add(k, number(1))
+            k.add_incoming(following, b.block)
+            for phi, value in zip(sums, new, strict=True):
+                phi.add_incoming(value, b.block)
+            b.cbranch(b.icmp_signed("<", following, depth), loop, after)
+
+            b.position_at_end(after)
+            for (r, p, v), start, last in zip(places, first, new, strict=True):
+                value = b.phi(kind.vector_ir)
+                value.add_incoming(start, before)
+                value.add_incoming(last, loop)
+                first[(r * panels + p) * vectors + v] = value
+            for (r, p, v), value in zip(places, first, strict=True):
+                store_vector(b, kind, value, address(cp, r, c_row, p, c_panel, v))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return tile
+
+
+if WIDE:
+    _four = tuple(make_tile(rows, 4) for rows in (6, 4, 2, 1))
+    _two = tuple(make_tile(rows, 2) for rows in (12, 4, 2, 1))
+    _one = tuple(make_tile(rows, 1) for rows in (12, 4, 2, 1))
+    _pair = make_tile(1, 4, 2)
+else:
+    _one = tuple(make_tile(rows, 1) for rows in (6, 4, 2, 1))
+    _pair = make_tile(1, 1, 2)
+
+
+def _column(tiles: tuple[Any, ...], first_rows: int) -> Any:
+    """Return the loop over rows for tiles of ``first_rows``, 4, 2 and 1 rows and one width."""
+    large, four, two, one = tiles
+
+    @piece
+    def column(a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows):
+        r = 0
+        while rows - r >= first_rows:
+            large(a, a0 + r * a_row, a_row, a_k, w, w0, 0, w_k, depth, s, s0 + r * s_row, s_row, 0, c, c0 + r * c_row, c_row, 0)
+            r += first_rows
+        while rows - r >= 4:
+            four(a, a0 + r * a_row, a_row, a_k, w, w0, 0, w_k, depth, s, s0 + r * s_row, s_row, 0, c, c0 + r * c_row, c_row, 0)
+            r += 4
+        while rows - r >= 2:
+            two(a, a0 + r * a_row, a_row, a_k, w, w0, 0, w_k, depth, s, s0 + r * s_row, s_row, 0, c, c0 + r * c_row, c_row, 0)
+            r += 2
+        if r < rows:
+            one(a, a0 + r * a_row, a_row, a_k, w, w0, 0, w_k, depth, s, s0 + r * s_row, s_row, 0, c, c0 + r * c_row, c_row, 0)
+
+    return column
+
+
+if WIDE:
+    _columns_four, _columns_two, _columns_one = _column(_four, 6), _column(_two, 12), _column(_one, 12)
+
+    @piece
+    def multiply(a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows, vectors, lanes):
+        """Compute c[r, v] = s[r, v] + sum over k of a[r, k] * w[k, v] for ``rows`` rows and ``vectors`` vectors.
+
+        All arrays are flat; ``x0`` is an offset, ``x_row`` and ``x_k`` are strides, in elements. ``s`` may be ``c``
+        itself (then the product is added to it); ``s_row = 0`` starts every row from the same vectors. ``c`` must not
+        overlap ``a`` or ``w``.
+        """
+        v = 0
+        while vectors - v >= 4:
+            _columns_four(
+                a, a0, a_row, a_k, w, w0 + v * lanes, w_k, depth, s, s0 + v * lanes, s_row, c, c0 + v * lanes, c_row, rows
+            )
+            v += 4
+        if vectors - v >= 2:
+            _columns_two(
+                a, a0, a_row, a_k, w, w0 + v * lanes, w_k, depth, s, s0 + v * lanes, s_row, c, c0 + v * lanes, c_row, rows
+            )
+            v += 2
+        if v < vectors:
+            _columns_one(
+                a, a0, a_row, a_k, w, w0 + v * lanes, w_k, depth, s, s0 + v * lanes, s_row, c, c0 + v * lanes, c_row, rows
+            )
+
+    @piece
+    def multiply_row(a, a0, a_k, w, w0, w_panel, w_k, depth, s, s0, s_panel, c, c0, c_panel, vectors, lanes):
+        """Compute one row of two neighbouring panels at once: `multiply` with twice as many chains in flight."""
+        v = 0
+        while vectors - v >= 4:
+            at = v * lanes
+            _pair(a, a0, 0, a_k, w, w0 + at, w_panel, w_k, depth, s, s0 + at, 0, s_panel, c, c0 + at, 0, c_panel)
+            v += 4
+        if v < vectors:
+            for p in range(2):
+                multiply(
+                    a, a0, 0, a_k, w, w0 + p * w_panel + v * lanes, w_k, depth, s, s0 + p * s_panel + v * lanes, 0,
+                    c, c0 + p * c_panel + v * lanes, 0, 1, vectors - v, lanes,
+                )  # fmt: skip
+
+else:
+    _columns_one = _column(_one, 6)
+
+    @piece
+    def multiply(a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows, vectors, lanes):
+        """Compute c[r, v] = s[r, v] + sum over k of a[r, k] * w[k, v]; see the wide twin."""
+        for v in range(vectors):
+            _columns_one(
+                a, a0, a_row, a_k, w, w0 + v * lanes, w_k, depth, s, s0 + v * lanes, s_row, c, c0 + v * lanes, c_row, rows
+            )
+
+    @piece
+    def multiply_row(a, a0, a_k, w, w0, w_panel, w_k, depth, s, s0, s_panel, c, c0, c_panel, vectors, lanes):
+        """Compute one row of two neighbouring panels at once."""
+        for v in range(vectors):
+            at = v * lanes
+            _pair(a, a0, 0, a_k, w, w0 + at, w_panel, w_k, depth, s, s0 + at, 0, s_panel, c, c0 + at, 0, c_panel)

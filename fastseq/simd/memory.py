@@ -1,0 +1,34 @@
+"""Copying and filling runs of elements with whole vectors."""
+
+from __future__ import annotations
+
+from fastseq.jit import piece
+from fastseq.simd.lanes import load, load_head, splat, store, store_head
+
+
+@piece
+def copy(source, at, target, to, count, lanes):
+    """Copy ``count`` elements; nothing beyond them is read or written."""
+    whole = count - count % lanes
+    for i in range(0, whole, lanes):
+        store(target, to + i, load(source, at + i))
+    if whole < count:
+        store_head(target, to + whole, load_head(source, at + whole, count - whole), count - whole)
+
+
+@piece
+def copy_padded(source, at, target, to, count, lanes):
+    """Copy ``count`` elements and write zeros from there to the end of the last vector of the target."""
+    whole = count - count % lanes
+    for i in range(0, whole, lanes):
+        store(target, to + i, load(source, at + i))
+    if whole < count:
+        store(target, to + whole, load_head(source, at + whole, count - whole))
+
+
+@piece
+def clear(target, to, count, lanes):
+    """Write ``count`` zeros; a multiple of the lanes."""
+    zero = splat(target, 0.0)
+    for i in range(0, count, lanes):
+        store(target, to + i, zero)
