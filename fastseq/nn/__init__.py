@@ -2,9 +2,57 @@
 
 from __future__ import annotations
 
-from fastseq.nn import init, utils
+from fastseq.nn import functional, init, utils
+from fastseq.nn.activations import (
+    ELU,
+    GELU,
+    Identity,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from fastseq.nn.containers import ModuleDict, ModuleList, Sequential
+from fastseq.nn.dropout import Dropout
+from fastseq.nn.linear import Linear
 from fastseq.nn.module import Module, Parameter
+from fastseq.nn.pooling import LastStep, MaxPool, MeanPool
+from fastseq.nn.recurrent import LSTM
 from fastseq.nn.standardize import Rescale, Standardize
 
-__all__ = ["Module", "ModuleDict", "ModuleList", "Parameter", "Rescale", "Sequential", "Standardize", "init", "utils"]
+F = functional
+
+__all__ = [
+    "ELU",
+    "F",
+    "GELU",
+    "Identity",
+    "LSTM",
+    "LastStep",
+    "LeakyReLU",
+    "Linear",
+    "LogSoftmax",
+    "MaxPool",
+    "MeanPool",
+    "Module",
+    "ModuleDict",
+    "ModuleList",
+    "Parameter",
+    "ReLU",
+    "Rescale",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Standardize",
+    "Tanh",
+    "Dropout",
+    "functional",
+    "init",
+    "utils",
+]
