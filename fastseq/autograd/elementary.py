@@ -65,6 +65,38 @@ def exp(x: Array) -> Array:
     return np.exp(x)
 
 
+def log(x: Array) -> Array:
+    """Return the natural logarithm.
+
+    Parameters
+    ----------
+    x
+        Any shape.
+
+    Returns
+    -------
+    ndarray
+        Freshly allocated.
+    """
+    return np.log(x)
+
+
+def log1p(x: Array) -> Array:
+    """Return log(1 + x), exact near 0.
+
+    Parameters
+    ----------
+    x
+        Any shape.
+
+    Returns
+    -------
+    ndarray
+        Freshly allocated.
+    """
+    return np.log1p(x)
+
+
 def tanh(x: Array) -> Array:
     """Return the hyperbolic tangent.
 
@@ -98,5 +130,5 @@ def sigmoid(x: Array) -> Array:
     -----
     exp is taken of -|x|, which is at most one; NaN stays NaN.
     """
-    small = np.exp(-np.abs(x))
+    small = exp(-np.abs(x))
     return np.where(x >= 0, 1, small) / (1 + small)

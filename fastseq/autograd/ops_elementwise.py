@@ -103,7 +103,7 @@ def log(x: Any) -> Tensor:
     Tensor
     """
     data = array(x)
-    return record(np.log(data), (x,), (lambda g: g / data,), (x,))
+    return record(elementary.log(data), (x,), (lambda g: g / data,), (x,))
 
 
 def log1p(x: Any) -> Tensor:
@@ -119,7 +119,7 @@ def log1p(x: Any) -> Tensor:
     Tensor
     """
     data = array(x)
-    return record(np.log1p(data), (x,), (lambda g: g / (data + 1),), (x,))
+    return record(elementary.log1p(data), (x,), (lambda g: g / (data + 1),), (x,))
 
 
 def sqrt(x: Any) -> Tensor:
@@ -185,7 +185,7 @@ def erf(x: Any) -> Tensor:
     from scipy import special  # here, since it takes longer to import than fastseq itself
 
     data = array(x)
-    return record(special.erf(data), (x,), (lambda g: g * (2 / np.pi**0.5 * np.exp(-data * data)),), (x,))
+    return record(special.erf(data), (x,), (lambda g: g * (2 / np.pi**0.5 * elementary.exp(-data * data)),), (x,))
 
 
 def tanh(x: Any) -> Tensor:

@@ -57,7 +57,7 @@ def log_softmax_arrays(data: Array, axis: int) -> Array:
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         shifted = data - np.max(data, axis=axis, keepdims=True, initial=-np.inf)
-        shifted -= np.log(np.sum(elementary.exp(shifted), axis=axis, keepdims=True))
+        shifted -= elementary.log(np.sum(elementary.exp(shifted), axis=axis, keepdims=True))
     return shifted
 
 
@@ -140,7 +140,7 @@ def logsumexp(
     top = np.max(data, axis=axes, keepdims=True, initial=-np.inf)
     top = np.where(np.isinf(top), 0, top)
     with np.errstate(divide="ignore", over="ignore"):
-        full = np.log(np.sum(elementary.exp(data - top), axis=axes, keepdims=True)) + top
+        full = elementary.log(np.sum(elementary.exp(data - top), axis=axes, keepdims=True)) + top
     out = full if keep else full.reshape(tuple(n for k, n in enumerate(data.shape) if k not in axes))
 
     def pull(g: Array) -> Array:

@@ -8,17 +8,32 @@ from __future__ import annotations
 from fastseq.autograd.ops import log_softmax, relu, sigmoid, softmax, tanh
 from fastseq.autograd.ops_linear import affine as linear
 from fastseq.nn.functional_activations import dropout, elu, gelu, leaky_relu, silu, softplus
+from fastseq.nn.functional_classes import cross_entropy, nll_loss
+from fastseq.nn.functional_losses import (
+    binary_cross_entropy_with_logits,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    smooth_l1_loss,
+)
 
 __all__ = [
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
     "dropout",
     "elu",
     "gelu",
+    "huber_loss",
+    "l1_loss",
     "leaky_relu",
     "linear",
     "log_softmax",
+    "mse_loss",
+    "nll_loss",
     "relu",
     "sigmoid",
     "silu",
+    "smooth_l1_loss",
     "softmax",
     "softplus",
     "tanh",

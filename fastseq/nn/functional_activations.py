@@ -155,7 +155,7 @@ def softplus_array(x: Array) -> Array:
     ndarray
         Freshly allocated.
     """
-    return np.log1p(elementary.exp(-np.abs(x))) + np.maximum(x, 0)
+    return elementary.log1p(elementary.exp(-np.abs(x))) + np.maximum(x, 0)
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:

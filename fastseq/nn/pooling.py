@@ -1,4 +1,7 @@
-"""Pooling over time: a sequence (B, T, C) becomes one vector per row (B, C); what is past a row's length is not read."""
+"""Pooling over time: a sequence (B, T, C) becomes one vector per row (B, C).
+
+What stands past a row's length, NaN included, changes neither value nor gradient, and gets gradient 0.
+"""
 
 from __future__ import annotations
 
