@@ -52,7 +52,8 @@ class Linear(Module):
         checks.product_fits("in_features", self.in_features, self.out_features)
         self.dtype = checks.float_dtype("dtype", dtype)
         self.weight = Parameter(np.empty((self.out_features, self.in_features), self.dtype))
-        self.bias = Parameter(np.empty(self.out_features, self.dtype)) if checks.boolean("bias", bias) else None
+        wanted = checks.boolean("bias", bias)
+        self.register_parameter("bias", Parameter(np.empty(self.out_features, self.dtype)) if wanted else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
