@@ -116,7 +116,7 @@ class InPlace:
             Itself.
         """
         self._may_write("fill_", value)
-        self._data.fill(value.item() if isinstance(value, InPlace) else value)
+        self._data.fill(value._data.item() if isinstance(value, InPlace) else value)
         self._version[0] += 1
         return self
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from fastseq import checks
 from fastseq.autograd.tensor import Tensor
@@ -12,7 +12,7 @@ from fastseq.nn.module import Module
 
 
 class _Loss(Module):
-    _config: tuple[str, ...] = ("reduction",)
+    _config: ClassVar[tuple[str, ...]] = ("reduction",)
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class SmoothL1Loss(_Loss):
 class _WeightedLoss(_Loss):
     """A loss whose optional factors are buffers, and travel in ``config`` as lists."""
 
-    _factors: tuple[str, ...] = ("weight",)
+    _factors: ClassVar[tuple[str, ...]] = ("weight",)
 
     def _register(self, **factors: Any) -> None:
         for name, value in factors.items():

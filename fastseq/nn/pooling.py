@@ -67,6 +67,7 @@ class LastStep(Module):
         data, valid = _input(x, lengths)
         rows = np.flatnonzero(valid)
         last = valid[rows] - 1
+        first = np.zeros_like(last)
         width = data.shape[2]
         if self.bidirectional and width % 2:
             raise checks.value_error("x", "an even number of features, half of them per direction", data)
@@ -74,14 +75,14 @@ class LastStep(Module):
         out = np.zeros((data.shape[0], width), data.dtype)
         out[rows, :half] = data[rows, last, :half]
         if self.bidirectional:
-            out[rows, half:] = data[rows, 0, half:]
+            out[rows, half:] = data[rows, first, half:]
         shape, dtype = data.shape, data.dtype
 
         def pull(g: Array) -> Array:
             d_x = np.zeros(shape, dtype)
             d_x[rows, last, :half] = g[rows, :half]
             if half < width:
-                d_x[rows, 0, half:] = g[rows, half:]
+                d_x[rows, first, half:] = g[rows, half:]
             return d_x
 
         return record(out, (x,), (pull,))

@@ -1,0 +1,58 @@
+"""Dropout: share and scale of what is kept, repeatability, gradient, modes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastseq.autograd import Tensor
+from fastseq.nn import functional
+from fastseq.nn.dropout import Dropout
+from fastseq.nn.init import manual_seed
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_the_right_share_is_dropped_and_the_rest_scaled(p):
+    manual_seed(1)
+    out = functional.dropout(np.ones(100_000, np.float32), p).numpy()
+    assert np.mean(out == 0) == pytest.approx(p, abs=0.01)
+    np.testing.assert_allclose(out[out != 0], 1 / (1 - p), rtol=1e-6)
+    assert out.dtype == np.float32
+
+
+def test_the_gradient_takes_the_same_path():
+    x = Tensor(np.full((4, 5), 3.0), requires_grad=True)
+    out = functional.dropout(x, 0.4)
+    out.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy() * 3, out.numpy())
+
+
+def test_a_seed_repeats_it_in_both_dtypes():
+    results = []
+    for dtype in (np.float32, np.float64, np.float32):
+        manual_seed(7)
+        results.append(Dropout(0.3)(np.ones((8, 8), dtype)).numpy() != 0)
+    assert (results[0] == results[1]).all()
+    assert (results[0] == results[2]).all()
+    assert (Dropout(0.3)(np.ones((8, 8))).numpy() != 0).tolist() != results[0].tolist()
+
+
+def test_evaluation_and_the_extremes():
+    x = Tensor(np.ones((2, 3)))
+    layer = Dropout(0.5)
+    assert layer.training
+    assert layer.eval()(x) is x
+    assert Dropout(0.0)(x) is x
+    assert (Dropout(1.0)(x).numpy() == 0).all()
+    assert Dropout(0.5)(np.ones((0, 3))).shape == (0, 3)
+    assert repr(Dropout.from_config(layer.config())) == "Dropout(p=0.5)"
+
+
+@pytest.mark.parametrize(
+    ("p", "error"), [(-0.1, ValueError), (1.1, ValueError), (np.nan, ValueError), ("a", TypeError)]
+)
+def test_probabilities_are_checked(p, error):
+    with pytest.raises(error, match="p: expected"):
+        Dropout(p)
+    with pytest.raises(error, match="p: expected"):
+        functional.dropout(np.ones(3), p)
