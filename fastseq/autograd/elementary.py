@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastseq.simd import dense, elementwise
+
 Array = NDArray[Any]
 
 
@@ -30,23 +32,33 @@ def rows(x: Array) -> Array:
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])  # not -1: N may be 0
 
 
-def product(a: Array, b: Array) -> Array:
+def product(a: Array, b: Array, start: Array | None = None) -> Array:
     """Return the matrix product ``a @ b`` with NumPy's rules for any number of axes.
 
     Parameters
     ----------
     a, b
         Arrays of at least one axis.
+    start
+        (N,), what every row's sums start from; zeros if None.
 
     Returns
     -------
     ndarray
         Freshly allocated.
     """
-    if a.ndim > 2 and b.ndim == 2:
-        # One product over all leading axes instead of one per leading index.
-        return np.matmul(rows(a), b).reshape(*a.shape[:-1], b.shape[1])
-    return np.matmul(a, b)
+    if a.dtype != b.dtype or a.dtype.kind != "f":
+        whole = np.matmul(a, b)
+        return whole if start is None else whole + start
+    if a.ndim == 1 or b.ndim == 1:
+        left = a[None, :] if a.ndim == 1 else a
+        right = b[:, None] if b.ndim == 1 else b
+        whole = dense.product(left, right, start)
+        whole = whole[..., 0] if b.ndim == 1 else whole
+        if a.ndim > 1:
+            return whole
+        return whole[..., 0] if b.ndim == 1 else whole[..., 0, :]
+    return dense.product(a, b, start)
 
 
 def exp(x: Array) -> Array:
@@ -62,7 +74,7 @@ def exp(x: Array) -> Array:
     ndarray
         Freshly allocated.
     """
-    return np.exp(x)
+    return elementwise.elementwise(elementwise.EXP, x) if x.dtype.kind == "f" else np.exp(x)
 
 
 def log(x: Array) -> Array:
@@ -110,7 +122,7 @@ def tanh(x: Array) -> Array:
     ndarray
         Freshly allocated.
     """
-    return np.tanh(x)
+    return elementwise.elementwise(elementwise.TANH, x) if x.dtype.kind == "f" else np.tanh(x)
 
 
 def sigmoid(x: Array) -> Array:

@@ -93,9 +93,7 @@ def affine(x: Any, weight: Any, bias: Any = None) -> Tensor:
     offset = None if bias is None else array(bias)
     if offset is not None and offset.shape != (w.shape[0],):
         raise checks.value_error("bias", f"shape ({w.shape[0]},)", offset)
-    out = elementary.product(data, w.T)
-    if offset is not None:
-        out = np.add(out, offset, out=out) if offset.dtype == out.dtype else out + offset
+    out = elementary.product(data, w.T, offset)
 
     def to_input(g: Array) -> Array:
         return fit(elementary.product(g, w), data.shape, data.dtype)

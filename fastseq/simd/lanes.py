@@ -248,6 +248,11 @@ def at_least(x: Any, bound: Any) -> Any:
     return np.where(np.less(x, bound), bound, x)
 
 
+def where_less(a: Any, b: Any, x: Any, y: Any) -> Any:
+    """Return x where a < b, else y (also where a is NaN)."""
+    return np.where(np.less(a, b), x, y)
+
+
 def magnitude(x: Any) -> Any:
     """Return x without its sign."""
     return np.abs(x)
@@ -285,7 +290,9 @@ def _define(function: Any, arity: int, emit: Any) -> None:
             return lambda a: _resolve(a)
         if arity == 2:
             return lambda a, b: _resolve(a, b)
-        return lambda a, b, c: _resolve(a, b, c)
+        if arity == 3:
+            return lambda a, b, c: _resolve(a, b, c)
+        return lambda a, b, c, d: _resolve(a, b, c, d)
 
     type_callable(function)(typer_of)
 
@@ -322,6 +329,7 @@ _define(operator.neg, 1, _negate)
 _define(fma, 3, lambda builder, kind, a, b, c: call_llvm(builder, kind, "fma", [a, b, c]))
 _define(at_most, 2, _at_most)
 _define(at_least, 2, _at_least)
+_define(where_less, 4, lambda builder, kind, a, b, x, y: builder.select(builder.fcmp_ordered("<", a, b), x, y))
 _define(magnitude, 1, lambda builder, kind, x: call_llvm(builder, kind, "fabs", [x]))
 _define(with_sign_of, 2, lambda builder, kind, x, s: call_llvm(builder, kind, "copysign", [x, s]))
 _define(zero_like, 1, lambda builder, kind, x: kind.constant(0.0))

@@ -20,6 +20,7 @@ from fastseq.simd.lanes import (
     fma,
     magnitude,
     power_of_two,
+    where_less,
     with_sign_of,
 )
 
@@ -73,6 +74,16 @@ def _range_double(x):
     return at_least(at_most(x, 709.0), -708.0)
 
 
+@register_jitable
+def _limits_single(x):
+    return -86.6, 88.72283, np.inf
+
+
+@register_jitable
+def _limits_double(x):
+    return -707.7, 709.782712893384, np.inf
+
+
 def _tail(r: Any) -> Any:
     """Return (e**r - 1 - r) / r**2."""
     return _tail_single(r) if r.dtype == np.float32 else _tail_double(r)
@@ -86,6 +97,18 @@ def _split(x: Any, scale: float) -> Any:
 def _in_range(x: Any) -> Any:
     """Clamp x to where e**x and e**-x are normal numbers."""
     return _range_single(x) if x.dtype == np.float32 else _range_double(x)
+
+
+def _limits(x: Any) -> Any:
+    """Return the arguments between which `exp` is a normal number, and infinity."""
+    return _limits_single(x) if x.dtype == np.float32 else _limits_double(x)
+
+
+@overload(_limits)
+def _limits_of_lanes(x):
+    if isinstance(x, Lanes):
+        return _limits_single if x.real.bitwidth == 32 else _limits_double
+    return None
 
 
 @overload(_tail)
@@ -123,10 +146,13 @@ def _real_of_lanes(x):
 
 @register_jitable
 def exp(x):
-    """Return e**x, for x clamped to the range in which the result is a normal number."""
-    x = _in_range(_real(x))
-    shifted, r = _split(x, 1.0)
-    return power_of_two(shifted) * fma(r, fma(r, _tail(r), 1.0), 1.0)
+    """Return e**x; results too small for a normal number are zero, too large ones infinity."""
+    x = _real(x)
+    low, high, infinity = _limits(x)
+    shifted, r = _split(at_least(at_most(x, high), low), 1.0)
+    # Half the power of two, twice the rest: n itself may be one more than an exponent can hold.
+    found = power_of_two(shifted - 1.0) * (2.0 * fma(r, fma(r, _tail(r), 1.0), 1.0))
+    return where_less(high, x, infinity, where_less(x, low, 0.0, found))
 
 
 @register_jitable

@@ -1,0 +1,133 @@
+"""Dense matrix products over arrays, with the tiles' promise: an element's bits depend on its own row and column.
+
+    c[i, j] = start[j] + sum over k of a[i, k] * b[k, j]          k ascending, one fma each
+
+BLAS libraries split k, and differently for other shapes, threads and CPUs; and their threads fight with ours.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastseq.jit import Int, ReadReals, Reals, kernel, prange
+from fastseq.simd.gemm import multiply
+from fastseq.simd.lanes import VECTOR_BYTES
+from fastseq.simd.memory import copy
+
+ROWS = 96
+"""Rows of one task; a multiple of the tiles' rows."""
+GROUP = 4
+"""Vectors of a group of columns."""
+
+
+@kernel
+def pack_right(b: ReadReals, row: Int, column: Int, depth: Int, columns: Int, panels: Reals, lanes: Int):
+    """Write matrices (depth, columns) with strides ``row`` and ``column`` as groups of columns, zeros at the end."""
+    padded = (columns + lanes - 1) // lanes * lanes
+    for matrix in range(panels.size // max(1, depth * padded)):
+        source, to = matrix * depth * columns, matrix * depth * padded
+        for first in range(0, columns, GROUP * lanes):
+            width = min(GROUP * lanes, padded - first)
+            some = min(width, columns - first)
+            for k in range(depth):
+                for j in range(some):
+                    panels[to + j] = b[source + k * row + (first + j) * column]
+                for j in range(some, width):
+                    panels[to + j] = 0.0
+                to += width
+
+
+@kernel(parallel=True)
+def multiply_all(
+    a: ReadReals, a_matrix: Int, a_row: Int, a_k: Int, w: ReadReals, w_matrix: Int, w_k: Int, start: ReadReals,
+    c: Reals, scratch: Reals, matrices: Int, rows: Int, columns: Int, depth: Int, lanes: Int,
+):  # fmt: skip
+    """Multiply all matrices; ``w_k`` is the row stride of plain right operands, or 0 if they are packed."""
+    chunks = (rows + ROWS - 1) // ROWS
+    groups = (columns + GROUP * lanes - 1) // (GROUP * lanes)
+    for task in prange(matrices * chunks * groups):
+        matrix, rest = task // (chunks * groups), task % (chunks * groups)
+        r0, j0 = rest // groups * ROWS, rest % groups * GROUP * lanes
+        count = min(ROWS, rows - r0)
+        some = min(GROUP * lanes, columns - j0)
+        vectors = (some + lanes - 1) // lanes
+        width = vectors * lanes
+        w0 = matrix * w_matrix + (j0 if w_k else j0 * depth)
+        a0 = matrix * a_matrix + r0 * a_row
+        to = (matrix * rows + r0) * columns + j0
+        stride = w_k if w_k else width
+        if some == width:
+            multiply(
+                a, a0, a_row, a_k, w, w0, stride, depth, start, j0, 0, c, to, columns, count, vectors, lanes
+            )
+        else:
+            own = task * ROWS * GROUP * lanes
+            multiply(
+                a, a0, a_row, a_k, w, w0, stride, depth, start, j0, 0, scratch, own, width, count, vectors, lanes
+            )
+            for r in range(count):
+                copy(scratch, own + r * width, c, to + r * columns, some, lanes)
+
+
+def _strided(matrices: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """Return a stack of matrices as a flat array and its strides within a matrix, without a copy if it can be."""
+    if matrices.flags.c_contiguous:
+        return matrices.reshape(-1), matrices.shape[-1], 1
+    turned = matrices.swapaxes(-1, -2)
+    if turned.flags.c_contiguous:
+        return turned.reshape(-1), 1, turned.shape[-1]
+    return np.ascontiguousarray(matrices).reshape(-1), matrices.shape[-1], 1
+
+
+def product(a: Any, b: Any, start: Any = None) -> np.ndarray:
+    """Return the matrix product of two arrays of the same real dtype.
+
+    Parameters
+    ----------
+    a
+        (..., M, K)
+    b
+        (..., K, N); leading axes broadcast.
+    start
+        (N,), where the sums start; zeros if None.
+
+    Returns
+    -------
+    ndarray
+        (..., M, N), freshly allocated.
+    """
+    rows, depth = a.shape[-2:]
+    columns = b.shape[-1]
+    if b.ndim == 2 and a.ndim > 2:  # one tall product instead of one per leading index
+        rows = math.prod(a.shape[:-1])
+        flat = product(a.reshape(rows, depth), b, start)
+        return flat.reshape(*a.shape[:-1], columns)
+    leading = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    matrices = math.prod(leading)
+    result = np.empty((*leading, rows, columns), a.dtype)
+    if result.size == 0:
+        return result
+    lanes = VECTOR_BYTES // a.itemsize
+    padded = -(-columns // lanes) * lanes
+    first = np.zeros(padded, a.dtype)
+    if start is not None:
+        first[:columns] = start
+    left, a_row, a_k = _strided(np.broadcast_to(a, (*leading, rows, depth)))
+    right, b_row, b_column = _strided(np.broadcast_to(b, (*leading, depth, columns)))
+    if b_column == 1 and padded == columns:
+        w_k = b_row
+    else:
+        panels = np.empty(matrices * depth * padded, a.dtype)
+        pack_right(right, b_row, b_column, depth, columns, panels, lanes)
+        right, w_k = panels, 0
+    tails = matrices * -(-rows // ROWS) * -(-columns // (GROUP * lanes)) if padded != columns else 0
+    scratch = np.empty(tails * ROWS * GROUP * lanes, a.dtype)
+    multiply_all.launch(
+        2.0 * matrices * rows * padded * depth,
+        left, rows * depth, a_row, a_k, right, depth * (columns if w_k else padded), w_k, first,
+        result.reshape(-1), scratch, matrices, rows, columns, depth, lanes,
+    )  # fmt: skip
+    return result
