@@ -13,7 +13,7 @@ from fastseq.autograd import ops
 from fastseq.autograd.recurrent import PackedLayer, kernels_of, recurrent
 from fastseq.autograd.tensor import Tensor
 from fastseq.cells.lstm import LSTMWeights
-from fastseq.nn import init
+from fastseq.nn import functional, init
 from fastseq.nn.module import Module, Parameter
 
 
@@ -136,7 +136,7 @@ class Recurrent(Module):
         finals: list[list[Tensor]] = [[] for _ in range(count)]
         for layer in range(self.num_layers):
             if layer and self.training and self.dropout:
-                sequence = _later().dropout(sequence, self.dropout, training=True)
+                sequence = functional.dropout(sequence, self.dropout, training=True)
             part = slice(layer * directions, (layer + 1) * directions)
             own = [s if self.num_layers == 1 else s[part] for s in initial] or [None] * count
             sequence, *last = recurrent(self.packed(layer), sequence, own, lengths)

@@ -1,0 +1,219 @@
+"""Translate a Sequential of causal layers into a program for `fastseq.sequence.step`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastseq import checks
+from fastseq.nn import Dropout, Identity, LastStep, LeakyReLU, Linear, Module, ReLU, Rescale, Sequential, Sigmoid
+from fastseq.nn import SiLU, Standardize, Tanh
+from fastseq.nn.recurrent import Recurrent
+from fastseq.sequence import step
+from fastseq.sequence.workspace import aligned, lanes_per_vector, layout_of
+from fastseq.simd import dense, elementwise
+
+FUNCTIONS: dict[type, int] = {
+    ReLU: elementwise.RELU,
+    LeakyReLU: elementwise.LEAKY_RELU,
+    Sigmoid: elementwise.SIGMOID,
+    Tanh: elementwise.TANH,
+    SiLU: elementwise.SILU,
+}
+PASSES = (Dropout, Identity, LastStep)
+"""Layers that hand a step on as it is, outside training."""
+
+
+class StatePlace(NamedTuple):
+    """Where a recurrent layer keeps its states in the buffer: offsets of h, then of each memory, and their size."""
+
+    offsets: tuple[int, ...]
+    units: int
+
+
+class Program(NamedTuple):
+    """A translated model: the buffer, the instructions, and where input, output and states are."""
+
+    buffer: np.ndarray
+    numbers: np.ndarray
+    cell: Any
+    inputs: int
+    outputs: slice
+    states: tuple[StatePlace, ...]
+
+
+def flatten(model: Module) -> list[tuple[str, Module]]:
+    """Return the layers of nested Sequentials in order, with their dotted names."""
+    if not isinstance(model, Sequential):
+        return [("", model)]
+    found: list[tuple[str, Module]] = []
+    for name, layer in model.named_children():
+        found += [(f"{name}.{inner}".rstrip("."), one) for inner, one in flatten(layer)]
+    return found
+
+
+class _Writer:
+    """Collects instructions and what the buffer shall hold."""
+
+    def __init__(self, dtype: np.dtype, inputs: int) -> None:
+        self.dtype = dtype
+        self.lanes = lanes_per_vector(dtype)
+        self.size = 0
+        self.contents: list[tuple[int, np.ndarray]] = []
+        self.numbers: list[int] = []
+        self.states: list[StatePlace] = []
+        self.cell: Any = None
+        self.inputs, self.features = inputs, inputs
+        self.first = self.source = self.room(inputs)
+
+    def room(self, count: int) -> int:
+        """Reserve elements for a vector, whole lanes, and return their offset."""
+        offset = self.size
+        self.size += -(-count // self.lanes) * self.lanes
+        return offset
+
+    def put(self, values: np.ndarray) -> int:
+        """Reserve room for values and return their offset."""
+        flat = np.asarray(values, self.dtype).reshape(-1)
+        offset = self.room(flat.size)
+        self.contents.append((offset, flat))
+        return offset
+
+    def instruction(self, operation: int, target: int, outputs: int, *fields: int) -> None:
+        """Add an instruction from the current vector to ``target``, which becomes the current one."""
+        row = [operation, self.source, target, self.features, outputs, *fields]
+        self.numbers += row + [0] * (step.FIELDS - len(row))
+        self.source, self.features = target, outputs
+
+    def recurrent(self, layer: Recurrent) -> None:
+        """Add the layers of a stack."""
+        self.cell = self.cell or layer.cell
+        spec = layer.cell.spec
+        for number in range(layer.num_layers):
+            units = layer.hidden_size
+            layout = layout_of(self.features, units, len(spec.slots), len(spec.memories), self.lanes)
+            panels = self.put(layer.packed(number).gates())
+            z, following = self.room(layout.z_row), self.room(layout.z_row)
+            memory = self.room(max(1, layout.memories) * layout.units_row)
+            acc = self.room(2 * layout.width)
+            h = z + layout.inputs_padded
+            memories = tuple(memory + j * layout.units_row for j in range(layout.memories))
+            self.states.append(StatePlace((h, *memories), units))
+            self.instruction(step.RECURRENT, h, units, panels, z, following, memory, acc)
+
+    def linear(self, layer: Linear) -> None:
+        """Add a dense layer."""
+        weight = layer.weight._data
+        columns, depth = weight.shape
+        padded = -(-columns // self.lanes) * self.lanes
+        panels = np.empty(depth * padded, self.dtype)
+        dense.pack_right(weight.reshape(-1), 1, depth, depth, columns, panels, self.lanes)
+        start = np.zeros(padded, self.dtype)
+        if layer.bias is not None:
+            start[:columns] = layer.bias._data
+        self.instruction(step.DENSE, self.room(padded), columns, self.put(panels), self.put(start))
+
+    def affine(self, operation: int, first: Any, second: Any) -> None:
+        """Add a pair of vectors that act per feature; a single number acts on all features."""
+        features = max(self.features, first._data.size)
+        padded = -(-features // self.lanes) * self.lanes
+        pair = []
+        for values in (first._data, second._data):
+            wide = np.ones(padded, self.dtype)
+            wide[:features] = values
+            pair.append(self.put(wide))
+        self.instruction(operation, self.room(features), features, *pair)
+
+    def function(self, kind: int, slope: float) -> None:
+        """Add an elementwise function."""
+        self.instruction(step.FUNCTION, self.room(self.features), self.features, kind, self.put(np.array([slope])))
+
+    def program(self) -> Program:
+        """Return what was written, the buffer filled."""
+        buffer = aligned(self.size, self.dtype)
+        buffer[:] = 0
+        for offset, values in self.contents:
+            buffer[offset : offset + values.size] = values
+        head = [self.inputs, self.first, len(self.numbers) // step.FIELDS]
+        outputs = slice(self.source, self.source + self.features)
+        numbers = np.array(head + self.numbers, np.int64)
+        return Program(buffer, numbers, self.cell, self.inputs, outputs, tuple(self.states))
+
+
+def _first_size(layers: list[tuple[str, Module]]) -> tuple[int, np.dtype]:
+    """Return the number of features that the first layer with a fixed size reads, and the element type."""
+    for _, layer in layers:
+        if isinstance(layer, Recurrent):
+            return layer.input_size, layer.dtype
+        if isinstance(layer, Linear):
+            return layer.in_features, layer.weight.dtype
+        if isinstance(layer, (Standardize, Rescale)) and layer.features > 1:
+            return layer.features, layer.dtype
+    raise checks.kind_error("model", "a layer with a fixed number of inputs (LSTM, Linear)", layers[-1][1])
+
+
+def translate(model: Module) -> tuple[Program, list[Callable[[Any], Any]]]:
+    """Translate a model.
+
+    Parameters
+    ----------
+    model
+        A Sequential (nested ones are looked into) or a single layer.
+
+    Returns
+    -------
+    tuple
+        The program for the layers up to the first that has no instruction, and the remaining layers, to be called as
+        they are.
+
+    Raises
+    ------
+    TypeError
+        If a layer looks ahead (bidirectional, pooling over time), or recurrent layers follow one without instruction.
+    """
+    if not isinstance(model, Module):
+        raise checks.kind_error("model", "a fastseq.nn module", model)
+    layers = flatten(model)
+    if not layers:
+        raise checks.value_error("model", "at least one layer", "an empty Sequential")
+    writer = _Writer(*reversed(_first_size(layers)))
+    rest: list[Callable[[Any], Any]] = []
+    for name, layer in layers:
+        place = f"model, layer {name or type(layer).__name__!r}"
+        if isinstance(layer, Recurrent):
+            if layer.bidirectional:
+                raise TypeError(f"{place}: expected a layer that looks back only, got a bidirectional one")
+            if rest:
+                raise TypeError(f"{place}: expected recurrent layers before {type(rest[0]).__name__}, got one after it")
+            if writer.cell not in (None, layer.cell):
+                raise TypeError(f"{place}: expected recurrent layers of one kind, got {type(layer).__name__}")
+        elif getattr(layer, "uses_lengths", False) and not isinstance(layer, LastStep):
+            raise TypeError(f"{place}: expected a layer that looks back only, got {type(layer).__name__}")
+        if isinstance(layer, PASSES) and not getattr(layer, "bidirectional", False):
+            continue
+        if rest or not _write(writer, layer, place):
+            rest.append(layer)
+    return writer.program(), rest
+
+
+def _write(writer: _Writer, layer: Module, place: str) -> bool:
+    """Write a layer's instruction, or return False if there is none for it."""
+    wanted = {Recurrent: "input_size", Linear: "in_features"}
+    for kind, attribute in wanted.items():
+        if isinstance(layer, kind) and getattr(layer, attribute) != writer.features:
+            raise checks.value_error(place, f"{writer.features} inputs, as it is given", getattr(layer, attribute))
+    if isinstance(layer, Recurrent):
+        writer.recurrent(layer)
+    elif isinstance(layer, Linear):
+        writer.linear(layer)
+    elif isinstance(layer, Standardize):
+        writer.affine(step.STANDARDIZE, layer.mean, layer.std)
+    elif isinstance(layer, Rescale):
+        writer.affine(step.RESCALE, layer.scale, layer.shift)
+    elif type(layer) in FUNCTIONS:
+        writer.function(FUNCTIONS[type(layer)], float(getattr(layer, "negative_slope", 0.0)))
+    else:
+        return False
+    return True

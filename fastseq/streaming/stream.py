@@ -1,0 +1,141 @@
+"""Stream: a model that answers one observation at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from fastseq import checks
+from fastseq.autograd.tensor import Tensor, no_grad
+from fastseq.cells.lstm import LSTMWeights
+from fastseq.nn.module import Module
+from fastseq.sequence.step import make_step
+from fastseq.sequence.workspace import lanes_per_vector
+from fastseq.streaming.program import translate
+
+_ndarray = np.ndarray
+
+
+@lru_cache(maxsize=None)
+def _kernel_of(cell: Any) -> Any:
+    return make_step(cell)
+
+
+_kernel_of(LSTMWeights)  # defined with the module, so that the warm-up knows it
+
+
+class Stream:
+    """Run a model one step at a time: the numbers are those of the whole sequence at once, to the bit.
+
+    Parameters
+    ----------
+    model
+        A Sequential of unidirectional recurrent layers and layers that act on each step by itself (Linear,
+        activations, Standardize, Rescale; Dropout passes), or one such layer. LastStep passes too: in a stream, the
+        latest step is the last. The stream keeps a copy of the weights as they are now.
+
+    Raises
+    ------
+    TypeError
+        If a layer would have to look ahead.
+
+    Notes
+    -----
+    For the layers named above, a step is a single call into compiled code and allocates nothing; the array that it
+    returns is overwritten by the next step. Other per-step layers are called as they are behind the compiled part.
+    A stream belongs to one thread at a time.
+    """
+
+    __slots__ = ("_buffer", "_dtype", "_kernel", "_lanes", "_output", "_program", "_rest", "_run")
+
+    def __init__(self, model: Module) -> None:
+        self._program, self._rest = translate(model)
+        self._buffer = self._program.buffer
+        self._dtype = self._buffer.dtype
+        self._lanes = lanes_per_vector(self._dtype)
+        self._kernel = _kernel_of(self._program.cell or LSTMWeights).twin(self._dtype, False)
+        self._output = self._buffer[self._program.outputs]
+        self._run = _bind(self._kernel, self._buffer, self._program.numbers, self._lanes)
+
+    def step(self, x: Any) -> np.ndarray:
+        """Take one observation and return the model's output for it.
+
+        Parameters
+        ----------
+        x
+            The features of one step (F,); fastest as a contiguous ndarray of the model's dtype. Other real arrays and
+            lists are converted.
+
+        Returns
+        -------
+        ndarray
+            (C,), in memory that the next step overwrites: copy what you keep.
+
+        Raises
+        ------
+        TypeError
+            If x is not numeric.
+        ValueError
+            If x has not F entries; the state is unchanged.
+        """
+        if x.__class__ is not _ndarray or x.dtype is not self._dtype or x.ndim != 1 or not x.flags.c_contiguous:
+            x = self._converted(x)
+        if not self._run(x):
+            raise checks.value_error("x", f"shape ({self._program.inputs},)", x)
+        return self._output if not self._rest else self._finished()
+
+    def reset(self) -> None:
+        """Go back to the initial state: zeros."""
+        for place in self._program.states:
+            for offset in place.offsets:
+                self._buffer[offset : offset + place.units] = 0
+
+    @property
+    def state(self) -> tuple[tuple[np.ndarray, ...], ...]:
+        """The state: per recurrent layer h and the cell's memories (for an LSTM: c), each (H,), as copies.
+
+        Assign a value of the same form to go on from there.
+        """
+        return tuple(
+            tuple(self._buffer[offset : offset + place.units].copy() for offset in place.offsets)
+            for place in self._program.states
+        )
+
+    @state.setter
+    def state(self, value: Sequence[Sequence[Any]]) -> None:
+        places = self._program.states
+        if not isinstance(value, (tuple, list)) or len(value) != len(places):
+            raise checks.value_error("state", f"{len(places)} layers' states", value)
+        arrays = []
+        for number, (layer, place) in enumerate(zip(value, places, strict=True)):
+            if not isinstance(layer, (tuple, list)) or len(layer) != len(place.offsets):
+                raise checks.value_error(f"state[{number}]", f"{len(place.offsets)} arrays", layer)
+            for j, given in enumerate(layer):
+                found = given.numpy() if isinstance(given, Tensor) else np.asarray(given)
+                arrays.append(checks.array(f"state[{number}][{j}]", found, self._dtype, (place.units,)))
+        offsets = [(offset, place.units) for place in places for offset in place.offsets]
+        for (offset, units), array in zip(offsets, arrays, strict=True):
+            self._buffer[offset : offset + units] = array
+
+    def _converted(self, x: Any) -> np.ndarray:
+        found = x.numpy() if isinstance(x, Tensor) else np.asarray(x)
+        if found.dtype.kind not in "fiu":
+            raise checks.kind_error("x", f"numbers, shape ({self._program.inputs},)", found if found.ndim else x)
+        if found.shape != (self._program.inputs,):
+            raise checks.value_error("x", f"shape ({self._program.inputs},)", found)
+        return np.require(found, self._dtype, ("C", "A"))
+
+    def _finished(self) -> np.ndarray:
+        with no_grad():
+            value: Any = Tensor(self._output.copy())
+            for layer in self._rest:
+                value = layer(value)
+        return value.numpy()
+
+
+def _bind(kernel: Any, buffer: np.ndarray, program: np.ndarray, lanes: int) -> Callable[[np.ndarray], bool]:
+    """Return a function of x alone."""
+    return lambda x: kernel(x, buffer, program, lanes)
