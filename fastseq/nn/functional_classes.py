@@ -6,6 +6,7 @@ anything is computed, so that nothing in them, NaN included, reaches value or gr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from fastseq.autograd import elementary
 from fastseq.autograd.operands import array, axis_of
 from fastseq.autograd.ops_softmax import log_softmax_arrays
 from fastseq.autograd.tensor import Tensor, record
-from fastseq.nn.functional_losses import REDUCTIONS, valid_steps
+from fastseq.nn.functional_losses import REDUCTIONS, padding_of
 
 Array = NDArray[Any]
 
@@ -32,7 +33,8 @@ class Layout(NamedTuple):
 
     def rows(self, x: Array) -> Array:
         """Return an array of the input's shape as (M, C)."""
-        flat = np.moveaxis(x, self.axis, -1).reshape(int(np.prod(self.places)), self.classes)
+        last = x if self.axis == len(self.places) else np.moveaxis(x, self.axis, -1)
+        flat = last.reshape(math.prod(self.places), self.classes)
         return flat if self.keep is None else flat[self.keep]
 
     def spread(self, x: Array) -> Array:
@@ -41,7 +43,8 @@ class Layout(NamedTuple):
             flat = np.zeros((self.keep.size, self.classes), x.dtype)
             flat[self.keep] = x
             x = flat
-        return np.moveaxis(x.reshape(*self.places, self.classes), -1, self.axis)
+        x = x.reshape(*self.places, self.classes)
+        return x if self.axis == len(self.places) else np.moveaxis(x, -1, self.axis)
 
     def scales(self, g: Array, reduction: str, count: Any, total: int, dtype: np.dtype[Any]) -> Array:
         """Return the upstream gradient of each counted prediction (M,)."""
@@ -70,8 +73,12 @@ def _layout(x: Array, axis: int | None, lengths: Any) -> Layout:
         axis = -1 if lengths is not None or x.ndim == 1 else 1
     along = axis_of(axis, x.ndim)
     places = x.shape[:along] + x.shape[along + 1 :]
-    mask = valid_steps(lengths, places)
-    keep = None if mask is None else np.broadcast_to(mask, places).reshape(-1)
+    padding = padding_of(lengths, places)
+    keep = None
+    if padding is not None:
+        keep = np.ones(places, bool)
+        keep[padding] = False
+        keep = keep.reshape(-1)
     return Layout(along, places, x.shape[along], keep)
 
 
@@ -87,9 +94,10 @@ def _indices(layout: Layout, target: Array, ignore_index: int) -> tuple[Layout, 
     else:
         layout = layout._replace(keep=keep)
         picks = flat[keep].astype(np.intp)
-    wrong = np.flatnonzero((picks < 0) | (picks >= layout.classes))
-    if wrong.size:
-        raise checks.value_error("target", f"classes in 0..{layout.classes - 1}", int(picks[wrong[0]]))
+    if picks.size:
+        for bound in (int(picks.min()), int(picks.max())):
+            if not 0 <= bound < layout.classes:
+                raise checks.value_error("target", f"classes in 0..{layout.classes - 1}", bound)
     return layout, picks
 
 

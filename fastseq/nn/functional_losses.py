@@ -6,6 +6,7 @@ NaN included, counts neither in the value nor in the mean's denominator, and get
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,8 +25,8 @@ Slope = Callable[[Any], Array]
 REDUCTIONS = ("mean", "sum", "none")
 
 
-def valid_steps(lengths: Any, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
-    """Return which steps count, or None where all do.
+def padding_of(lengths: Any, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    """Return which steps do not count, or None where all do.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ def valid_steps(lengths: Any, shape: tuple[int, ...]) -> NDArray[np.bool_] | Non
     Returns
     -------
     ndarray of bool, or None
-        (B, T, 1, ...), with as many axes as ``shape``.
+        (B, T)
 
     Raises
     ------
@@ -49,10 +50,7 @@ def valid_steps(lengths: Any, shape: tuple[int, ...]) -> NDArray[np.bool_] | Non
     if len(shape) < 2:
         raise checks.value_error("lengths", "None for an input without steps", f"lengths for shape {shape}")
     found = checks.lengths("lengths", lengths._data if isinstance(lengths, Tensor) else lengths, shape[0], shape[1])
-    if (found == shape[1]).all():
-        return None
-    mask = np.arange(shape[1]) < found[:, None]
-    return mask.reshape(mask.shape + (1,) * (len(shape) - 2))
+    return None if (found == shape[1]).all() else np.arange(shape[1]) >= found[:, None]
 
 
 def _compare(
@@ -70,21 +68,25 @@ def _compare(
         raise checks.kind_error("input", "float32 or float64", x)
     if t.shape != x.shape:
         raise checks.value_error("target", f"shape {x.shape}, as the input's (nothing is broadcast)", t)
-    mask = valid_steps(lengths, x.shape)
+    padding = padding_of(lengths, x.shape)
     target_dtype = t.dtype
+    count = x.size
+    if padding is not None:
+        count = (padding.size - int(np.count_nonzero(padding))) * math.prod(x.shape[2:])
     with np.errstate(invalid="ignore", over="ignore"):
-        values, to_input, to_target = loss(x, t.astype(x.dtype, copy=False))
-        if mask is not None:
-            values = np.where(mask, values, 0)
-        count = x.size if mask is None else int(np.count_nonzero(mask)) * (x.size // mask.size if mask.size else 0)
-        out = values if reduction == "none" else np.sum(values)
+        values, to_input, to_target = loss(x, t if t.dtype == x.dtype else t.astype(x.dtype))
+        if padding is not None:
+            values[padding] = 0
+        out = values if reduction == "none" else np.add.reduce(values, axis=None)
         if reduction == "mean":
-            out = out / count if count else out * np.nan
+            out = out / (count or math.nan)
 
-    def through(slope: Slope, dtype: Any) -> Callable[[Array], Array]:
+    def through(slope: Slope, dtype: np.dtype[Any]) -> Callable[[Array], Array]:
         def pull(g: Array) -> Array:
             part = slope(g / count if reduction == "mean" and count else g)
-            return (part if mask is None else np.where(mask, part, 0)).astype(dtype, copy=False)
+            if padding is not None:
+                part[padding] = 0  # slopes are fresh arrays
+            return part if part.dtype == dtype else part.astype(dtype)
 
         return pull
 

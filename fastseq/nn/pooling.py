@@ -93,8 +93,8 @@ class MeanPool(Module):
 
     Notes
     -----
-    A row of length 0 gives zeros. Steps are added one after the other, so that neither padding nor the other rows
-    change a bit.
+    A row of length 0 gives zeros. Each row is added up by itself, in an order that depends on its length alone:
+    neither padding nor the other rows change a bit.
     """
 
     uses_lengths = True
@@ -118,16 +118,19 @@ class MeanPool(Module):
         rows = np.flatnonzero(valid)
         shape, dtype = data.shape, data.dtype
         out = np.zeros((shape[0], shape[2]), dtype)
-        share = 1 / valid[rows, None].astype(dtype)
+        count = valid[rows, None].astype(dtype)
         if rows.size:
-            with np.errstate(invalid="ignore", over="ignore"):  # padding may hold anything
-                running = np.add.accumulate(data, axis=1)
-            out[rows] = running[rows, valid[rows] - 1] * share
+            starts = rows * shape[1]
+            edges = np.stack([starts, starts + valid[rows]], axis=1).reshape(-1)
+            flat = data.reshape(shape[0] * shape[1], shape[2])
+            with np.errstate(all="ignore"):  # the pieces between rows are padding, which may hold anything
+                sums = np.add.reduceat(flat, edges[:-1] if edges[-1] == len(flat) else edges, axis=0)
+            out[rows] = sums[::2] / count
 
         def pull(g: Array) -> Array:
-            part = np.zeros((shape[0], 1, shape[2]), dtype)
-            part[rows, 0] = g[rows] * share
-            return np.where(_steps(valid, shape[1]), part, 0)
+            d_x = np.zeros(shape, dtype)
+            d_x[np.arange(shape[1]) < valid[:, None]] = np.repeat(g[rows] / count, valid[rows], axis=0)
+            return d_x
 
         return record(out, (x,), (pull,))
 
@@ -163,7 +166,10 @@ class MaxPool(Module):
         out = np.zeros((shape[0], shape[2]), dtype)
         best = np.zeros((shape[0], 1, shape[2]), np.intp)
         if rows.size and shape[2]:
-            masked = data if (valid == shape[1]).all() else np.where(_steps(valid, shape[1]), data, -np.inf)
+            masked = data
+            if (valid < shape[1]).any():
+                masked = data.copy()
+                masked[np.arange(shape[1]) >= valid[:, None]] = -np.inf
             best = np.argmax(masked, axis=1, keepdims=True)
             out[rows] = np.take_along_axis(masked, best, 1)[rows, 0]
 
@@ -174,8 +180,3 @@ class MaxPool(Module):
             return d_x
 
         return record(out, (x,), (pull,))
-
-
-def _steps(valid: NDArray[np.int64], steps: int) -> NDArray[np.bool_]:
-    """Return a mask (B, T, 1) of valid steps."""
-    return (np.arange(steps) < valid[:, None])[..., None]
