@@ -76,9 +76,9 @@ def _layout(x: Array, axis: int | None, lengths: Any) -> Layout:
     padding = padding_of(lengths, places)
     keep = None
     if padding is not None:
-        keep = np.ones(places, bool)
-        keep[padding] = False
-        keep = keep.reshape(-1)
+        counts = np.ones(places, bool)
+        counts[padding] = False
+        keep = counts.reshape(-1)
     return Layout(along, places, x.shape[along], keep)
 
 
