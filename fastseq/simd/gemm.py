@@ -51,6 +51,7 @@ def make_tile(rows: int, vectors: int, panels: int = 1) -> Any:
             sp = pointer(context, b, signature.args[9], s, s0)
             cp = pointer(context, b, signature.args[13], c, c0)
             first = [load_vector(b, kind, address(sp, r, s_row, p, s_panel, v)) for r, p, v in places]
+            starts = [b.gep(ap, [b.mul(a_row, number(r))]) for r in range(0, rows, 3)]
             before, loop, after = b.block, b.append_basic_block("k"), b.append_basic_block("done")
             b.cbranch(b.icmp_signed(">", depth, number(0)), loop, after)
 
@@ -60,7 +61,13 @@ def make_tile(rows: int, vectors: int, panels: int = 1) -> Any:
             sums = [b.phi(kind.vector_ir) for _ in places]
             for phi, value in zip(sums, first, strict=True):
                 phi.add_incoming(value, before)
-            wk, ak = b.gep(wp, [b.mul(k, w_k)]), b.gep(ap, [b.mul(k, a_k)])
+            # One pointer per three rows, all moving alike: the others are reached by its addressing mode, so that the
+            # loop needs few integer registers (a pointer per row would be kept on the stack).
+            moving = [b.phi(ap.type) for _ in range(0, rows, 3)]
+            for group, phi in enumerate(moving):
+                phi.add_incoming(starts[group], before)
+            wk = b.phi(wp.type)
+            wk.add_incoming(wp, before)
             weights = [
                 load_vector(b, kind, b.gep(wk, [b.add(b.mul(w_panel, number(p)), number(v * kind.count))]))
                 for p in range(panels)
@@ -68,9 +75,12 @@ def make_tile(rows: int, vectors: int, panels: int = 1) -> Any:
             ]
             new = []
             for r in range(rows):
-                x = spread(b, kind, b.load(b.gep(ak, [b.mul(a_row, number(r))])))
+                x = spread(b, kind, b.load(b.gep(moving[r // 3], [b.mul(a_row, number(r % 3))])))
                 for at, weight in enumerate(weights):
                     new.append(call_llvm(b, kind, "fma", [x, weight, sums[r * len(weights) + at]]))
+            for phi in moving:
+                phi.add_incoming(b.gep(phi, [a_k]), b.block)
+            wk.add_incoming(b.gep(wk, [w_k]), b.block)
             following = b.add(k, number(1))
             k.add_incoming(following, b.block)
             for phi, value in zip(sums, new, strict=True):
