@@ -20,7 +20,7 @@ from fastseq.scoring.long_format import long_blocks
 from fastseq.scoring.series import SeriesBlock
 
 _WINDOW_STEPS = 1 << 18  # steps to gather before series are sorted by length and scored
-_BATCH_STEPS = 1 << 17  # padded steps of one batch; a longer series goes alone
+_BATCH_STEPS = 1 << 16  # padded steps of one batch; a longer series goes alone
 _BATCH_ROWS = 1 << 16  # rows of one record batch, longer ones are cut
 
 

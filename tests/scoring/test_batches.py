@@ -65,7 +65,7 @@ def test_the_batch_of_the_model_is_bounded():
     lengths = [100_000, 50_000, 50_000, *[3] * 100]
     list(score_batches(model, long_table(ragged(lengths, 1)).to_batches(), batch_size=32))
     assert max(shape[0] for shape in shapes) <= 32
-    assert max(shape[0] * shape[1] for shape in shapes) <= 1 << 17
+    assert max(shape[0] * shape[1] for shape in shapes) <= 100_000  # the longest alone
     assert {shape[1] for shape in shapes} >= {100_000, 50_000, 3}
 
 

@@ -10,7 +10,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", default="demo-output", metavar="DIR", help="folder for plots, model and predictions"
     )
-    parser.add_argument("--epochs", type=int, default=8, metavar="N", help="passes over the training data")
+    parser.add_argument("--epochs", type=int, default=12, metavar="N", help="passes over the training data")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of weights and of the order of batches")
     parser.add_argument(
         "--threads", type=int, metavar="N", default=argparse.SUPPRESS, help="threads to use (default: all cores)"

@@ -14,9 +14,7 @@ from fastseq.forecasting import CALENDAR_NAMES, Windows, calendar_features, wind
 DAY, WEEK = 24, 168
 HISTORY, HORIZON = 7 * DAY, DAY
 HOLDOUT, VALIDATION = 8 * WEEK, 8 * WEEK
-TRAINING_STRIDE = (
-    6  # hours between training windows: with a target after every step, each hour is still learnt 28 times
-)
+TRAINING_STRIDE = 12  # hours between training windows; with a target after every step each hour counts 14 times
 FEATURES = ("log_power", *CALENDAR_NAMES)
 
 
@@ -47,17 +45,32 @@ class Meter:
         return len(self.power) - HOLDOUT
 
     @property
-    def validation_start(self) -> int:
-        """First hour of the validation weeks, right before the hold-out."""
-        return self.holdout_start - VALIDATION
+    def validation(self) -> slice:
+        """The same eight weeks one year before the hold-out."""
+        start = self.holdout_start - 52 * WEEK
+        return slice(start, start + VALIDATION)
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Which hours the model learns from: all but the validation weeks and the hold-out (N,)."""
+        learnt = np.arange(len(self.power)) < self.holdout_start
+        learnt[self.validation] = False
+        return learnt
 
     def training_windows(self) -> Windows:
-        """Windows that end before the validation weeks, with the 24 values after each step of the history."""
-        return self._cut(0, self.validation_start, TRAINING_STRIDE, per_step=True)
+        """Windows before and after the validation weeks, with the 24 values that follow each step of the history."""
+        before = self._cut(0, self.validation.start, TRAINING_STRIDE, per_step=True)
+        after = self._cut(self.validation.stop, self.holdout_start, TRAINING_STRIDE, per_step=True)
+        return Windows(*(np.concatenate(pair) for pair in zip(before, after, strict=True)))
 
     def validation_windows(self) -> Windows:
         """Windows that lie in the validation weeks, likewise."""
-        return self._cut(self.validation_start, self.holdout_start, DAY, per_step=True)
+        return self._cut(self.validation.start, self.validation.stop, DAY, per_step=True)
+
+    def validation_yesterdays(self) -> NDArray[np.float32]:
+        """For each target of `validation_windows` the value a day earlier."""
+        lagged = np.concatenate([np.zeros(DAY, np.float32), self.power[:-DAY]])[self.validation]
+        return windows(lagged, HISTORY, HORIZON, DAY, per_step=True).targets
 
     def holdout_windows(self) -> Windows:
         """One window per day of the hold-out: the forecasts to compare."""

@@ -46,7 +46,7 @@ def plot_forecasts(
     for day in range(min(_DAYS_SHOWN, len(hours))):
         label = "_" if day else ""
         axes.plot(hours[day], rival[day], color=_RIVAL, linewidth=1.1, linestyle="--", label=label + rival_name)
-        axes.plot(hours[day], forecast[day], color=_MODEL, linewidth=2.2, label=label + "LSTM")
+        axes.plot(hours[day], forecast[day], color=_MODEL, linewidth=2.2, label=label + "LSTM forecast")
         axes.axvline(hours[day, 0], color="#999999", linewidth=0.8, linestyle=":", label=label + "forecast issued")
     dates = require("matplotlib.dates", "plot")
     axes.xaxis.set_major_locator(dates.DayLocator())
@@ -62,7 +62,7 @@ def plot_forecasts(
 
 
 def plot_learning_curve(
-    path: Path, training: NDArray[Any], validation: NDArray[Any], best: int, levels: dict[str, float]
+    path: Path, training: NDArray[Any], validation: NDArray[Any], best: int, rival_name: str, rival: float
 ) -> None:
     """Draw the error of each epoch on training and validation weeks.
 
@@ -76,17 +76,25 @@ def plot_learning_curve(
         The same on the validation weeks (E,).
     best
         Number of the best epoch, from 1.
-    levels
-        Horizontal lines to compare with: name to error in kW on the validation weeks.
+    rival_name
+        What to compare with.
+    rival
+        Its error on the validation weeks in kW.
     """
     figure, axes = _figure((7, 4.4))
     epochs = np.arange(1, len(training) + 1)
-    axes.plot(epochs, training, color=_ACTUAL, marker="o", markersize=4, label="training weeks (while learning)")
-    axes.plot(epochs, validation, color=_MODEL, marker="o", markersize=4, label="validation weeks")
-    axes.scatter([best], [validation[best - 1]], s=130, facecolors="none", edgecolors=_MODEL, zorder=3, label="kept")
-    for name, level in levels.items():
-        axes.axhline(level, color=_RIVAL, linestyle="--", linewidth=1.1)
-        axes.annotate(f"{name}, validation weeks", (1, level), (0, 4), textcoords="offset points", color=_RIVAL)
+    axes.plot(epochs, training, color=_ACTUAL, marker="o", markersize=4, label="what it learns from, while learning")
+    axes.plot(epochs, validation, color=_MODEL, marker="o", markersize=4, label="validation weeks, after each epoch")
+    axes.scatter(
+        [best],
+        [validation[best - 1]],
+        s=130,
+        facecolors="none",
+        edgecolors=_MODEL,
+        zorder=3,
+        label="the epoch that was kept",
+    )
+    axes.axhline(rival, color=_RIVAL, linestyle="--", linewidth=1.1, label=f"validation weeks, {rival_name}")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("epoch")
     axes.set_ylabel("mean absolute error (kW)")
