@@ -1,0 +1,491 @@
+"""Callbacks with Keras's names: what happens between epochs besides learning."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Callable, Mapping
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastseq import checks
+from fastseq.nn import Module
+from fastseq.optim import Optimizer
+from fastseq.training.history import History
+
+Logs = Mapping[str, float]
+
+
+class Run:
+    """A training run as callbacks see it.
+
+    Parameters
+    ----------
+    model
+        What learns.
+    optimizer
+        What teaches it.
+    epochs
+        How many epochs there are to be.
+    rng
+        What draws the order of the data and the model's random numbers.
+    """
+
+    def __init__(self, model: Module, optimizer: Optimizer, epochs: int, rng: np.random.Generator) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.epochs = epochs
+        self.rng = rng
+        self.history = History()
+        self.callbacks: list[Callback] = []
+        self.start_state: Any = rng.bit_generator.state
+        self.stopping = False
+
+    def stop(self, reason: str) -> None:
+        """End the run after this batch or epoch.
+
+        Parameters
+        ----------
+        reason
+            Why, for the history.
+        """
+        self.stopping = True
+        self.history.stopped = reason
+
+    def set_lr(self, lr: float) -> None:
+        """Set the learning rate of all parameter groups.
+
+        Parameters
+        ----------
+        lr
+            The learning rate.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    @property
+    def lr(self) -> float:
+        """The first group's learning rate."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+
+class Callback:
+    """Base class: override what is needed. ``self.run`` is the training run, set before ``on_train_begin``."""
+
+    run: Run
+
+    def on_train_begin(self) -> None:
+        """Is called once, before the first epoch."""
+
+    def on_train_end(self) -> None:
+        """Is called once, after the last epoch, also after an interrupt."""
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Is called before each epoch.
+
+        Parameters
+        ----------
+        epoch
+            Its number, from 0.
+        """
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Is called after each epoch.
+
+        Parameters
+        ----------
+        epoch
+            Its number, from 0.
+        logs
+            The epoch's numbers by name.
+        """
+
+    def on_train_batch_end(self, batch: int, loss: float) -> None:
+        """Is called after each batch.
+
+        Parameters
+        ----------
+        batch
+            Its number in the epoch, from 0.
+        loss
+            Its loss.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must hold for this callback to go on exactly: numbers and arrays by name."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up what ``state_dict`` returned.
+
+        Parameters
+        ----------
+        state
+            Numbers and arrays by name.
+        """
+
+
+class _Monitor(Callback):
+    """Watches one number of the logs and knows when it gets better."""
+
+    def __init__(self, monitor: str, mode: str, min_delta: float) -> None:
+        self.monitor = monitor
+        checks.choice("mode", mode, ("auto", "min", "max"))
+        rises = mode == "max" or (mode == "auto" and monitor.removeprefix("val_") in ("accuracy", "acc", "auc", "r2"))
+        self._sign = -1.0 if rises else 1.0
+        self.min_delta = checks.real("min_delta", min_delta, 0.0)
+        self.best = math.inf * self._sign
+
+    def _value(self, logs: Logs) -> float:
+        if self.monitor not in logs:
+            hint = "; give validation data" if self.monitor.startswith("val_") else ""
+            raise checks.value_error("monitor", f"one of {', '.join(logs)}{hint}", self.monitor)
+        return float(logs[self.monitor])
+
+    def _improves(self, value: float) -> bool:
+        # A NaN is never better.
+        return self._sign * value < self._sign * self.best - self.min_delta
+
+    def on_train_begin(self) -> None:
+        self.best = math.inf * self._sign
+
+
+class EarlyStopping(_Monitor):
+    """Stop when a number has not become better for some epochs.
+
+    Parameters
+    ----------
+    monitor
+        Which number.
+    min_delta
+        By how much it must get better to count.
+    patience
+        How many epochs without improvement are allowed.
+    mode
+        ``"min"``, ``"max"``, or ``"auto"``: rising for accuracies, falling for the rest.
+    restore_best_weights
+        Whether the model gets the weights of the best epoch back at the end, however the run ended.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0.0,
+        patience: int = 0,
+        mode: str = "auto",
+        restore_best_weights: bool = True,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        self.patience = checks.integer("patience", patience, minimum=0)
+        self.restore_best_weights = checks.boolean("restore_best_weights", restore_best_weights)
+        self.wait = 0
+        self.best_epoch = -1
+        self._weights: dict[str, NDArray[Any]] = {}
+
+    def on_train_begin(self) -> None:
+        """Start anew."""
+        super().on_train_begin()
+        self.wait, self.best_epoch, self._weights = 0, -1, {}
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Compare, keep the weights if they are the best, stop if patience is at its end.
+
+        Parameters
+        ----------
+        epoch
+            Its number.
+        logs
+            The epoch's numbers.
+        """
+        value = self._value(logs)
+        if self._improves(value):
+            self.best, self.best_epoch, self.wait = value, epoch, 0
+            if self.restore_best_weights:
+                self._weights = {name: t._data.copy() for name, t in self.run.model.state_dict().items()}
+            return
+        self.wait += 1
+        if self.wait >= max(self.patience, 1):
+            self.run.stop(f"{self.monitor} has not improved since epoch {self.best_epoch + 1}")
+
+    def on_train_end(self) -> None:
+        """Give the model its best weights back."""
+        if self._weights:
+            self.run.model.load_state_dict(self._weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return counters and the best weights."""
+        weights = {f"weights.{name}": values for name, values in self._weights.items()}
+        return {"best": self.best, "best_epoch": self.best_epoch, "wait": self.wait, **weights}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up counters and best weights.
+
+        Parameters
+        ----------
+        state
+            From ``state_dict``.
+        """
+        self.best, self.best_epoch, self.wait = state["best"], state["best_epoch"], state["wait"]
+        names = [name for name in state if name.startswith("weights.")]
+        self._weights = {name.removeprefix("weights."): state[name] for name in names}
+
+
+class ModelCheckpoint(_Monitor):
+    """Save the model after epochs.
+
+    Parameters
+    ----------
+    path
+        Where to; ``{epoch}`` (from 1) and names of the logs are filled in, as in ``"m-{epoch:02d}-{val_loss:.3f}"``.
+    monitor
+        Which number decides what is best.
+    save_best_only
+        Whether to save only when that number has become better.
+    save_weights_only
+        Save the weights only (``fs.save_state``), for models with classes of your own; else the model (``fs.save``).
+    mode
+        ``"min"``, ``"max"`` or ``"auto"``.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        monitor: str = "val_loss",
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+    ) -> None:
+        super().__init__(monitor, mode, 0.0)
+        self.path = os.fspath(path)
+        self.save_best_only = checks.boolean("save_best_only", save_best_only)
+        self.save_weights_only = checks.boolean("save_weights_only", save_weights_only)
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Save, if this is an epoch to save.
+
+        Parameters
+        ----------
+        epoch
+            Its number.
+        logs
+            The epoch's numbers.
+        """
+        from fastseq.persistence import save, save_state
+
+        if self.save_best_only:
+            value = self._value(logs)
+            if not self._improves(value):
+                return
+            self.best = value
+        try:
+            path = self.path.format(epoch=epoch + 1, **logs)
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(
+                f"path: expected placeholders among epoch, {', '.join(logs)}, got {self.path!r}"
+            ) from error
+        (save_state if self.save_weights_only else save)(self.run.model, path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best number so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the best number so far.
+
+        Parameters
+        ----------
+        state
+            From ``state_dict``.
+        """
+        self.best = state["best"]
+
+
+class ReduceLROnPlateau(_Monitor):
+    """Lower the learning rate when a number has not become better for some epochs.
+
+    Parameters
+    ----------
+    monitor
+        Which number.
+    factor
+        What the learning rate is multiplied by, 0 < factor < 1.
+    patience
+        How many epochs without improvement are allowed.
+    mode
+        ``"min"``, ``"max"`` or ``"auto"``.
+    min_delta
+        By how much it must get better to count.
+    cooldown
+        How many epochs to wait after lowering.
+    min_lr
+        Where lowering ends.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        self.factor = checks.real("factor", factor, 0.0, 1.0, open_minimum=True, open_maximum=True)
+        self.patience = checks.integer("patience", patience, minimum=0)
+        self.cooldown = checks.integer("cooldown", cooldown, minimum=0)
+        self.min_lr = checks.real("min_lr", min_lr, 0.0)
+        self.wait = self._cooling = 0
+
+    def on_train_begin(self) -> None:
+        """Start anew."""
+        super().on_train_begin()
+        self.wait = self._cooling = 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Compare, and lower the learning rate if patience is at its end.
+
+        Parameters
+        ----------
+        epoch
+            Its number.
+        logs
+            The epoch's numbers.
+        """
+        value = self._value(logs)
+        if self._cooling:
+            self._cooling -= 1
+            self.wait = 0
+        if self._improves(value):
+            self.best, self.wait = value, 0
+        elif not self._cooling:
+            self.wait += 1
+            if self.wait >= self.patience:
+                for group in self.run.optimizer.param_groups:
+                    group["lr"] = min(group["lr"], max(group["lr"] * self.factor, self.min_lr))
+                self.wait, self._cooling = 0, self.cooldown
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counters."""
+        return {"best": self.best, "wait": self.wait, "cooling": self._cooling}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the counters.
+
+        Parameters
+        ----------
+        state
+            From ``state_dict``.
+        """
+        self.best, self.wait, self._cooling = state["best"], state["wait"], state["cooling"]
+
+
+class LearningRateScheduler(Callback):
+    """Set the learning rate before each epoch.
+
+    Parameters
+    ----------
+    schedule
+        Function of (epoch from 0, present learning rate) that returns the new one.
+    """
+
+    def __init__(self, schedule: Callable[[int, float], float]) -> None:
+        if not callable(schedule):
+            raise checks.kind_error("schedule", "a function of (epoch, lr)", schedule)
+        self.schedule = schedule
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Set the learning rate.
+
+        Parameters
+        ----------
+        epoch
+            Its number.
+        """
+        self.run.set_lr(checks.real("schedule", self.schedule(epoch, self.run.lr), 0.0))
+
+
+class CSVLogger(Callback):
+    """Write each epoch's numbers as a line of a CSV file.
+
+    Parameters
+    ----------
+    path
+        Where to.
+    separator
+        Between columns.
+    append
+        Whether to go on in a file that is there.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
+        self.path = os.fspath(path)
+        self.separator = separator
+        self.append = checks.boolean("append", append)
+        self._file: IO[str] | None = None
+        self._writer: Any = None
+
+    def on_train_begin(self) -> None:
+        """Open the file."""
+        self._has_header = self.append and os.path.exists(self.path) and os.path.getsize(self.path) > 0
+        self._file = open(self.path, "a" if self.append else "w", newline="", encoding="utf-8")  # noqa: SIM115
+        self._writer = csv.writer(self._file, delimiter=self.separator)
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Write a line.
+
+        Parameters
+        ----------
+        epoch
+            Its number.
+        logs
+            The epoch's numbers.
+        """
+        if self._file is None:
+            return
+        if not self._has_header:
+            self._writer.writerow(["epoch", *logs])
+            self._has_header = True
+        self._writer.writerow([epoch, *logs.values()])
+        self._file.flush()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Say that lines have been written."""
+        return {"has_lines": True}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on in the file.
+
+        Parameters
+        ----------
+        state
+            From ``state_dict``.
+        """
+        self.append = bool(state["has_lines"])
+
+    def on_train_end(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class TerminateOnNaN(Callback):
+    """Stop as soon as a batch's loss is not finite."""
+
+    def on_train_batch_end(self, batch: int, loss: float) -> None:
+        """Look at the loss.
+
+        Parameters
+        ----------
+        batch
+            Its number in the epoch.
+        loss
+            Its loss.
+        """
+        if not math.isfinite(loss):
+            self.run.stop(f"the loss of batch {batch + 1} is {loss}")

@@ -1,0 +1,263 @@
+"""Checkpoints: everything a run needs to go on exactly where it stopped, in one file of arrays and JSON."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastseq import checks
+from fastseq.nn import Module
+from fastseq.nn.init import generator
+from fastseq.optim import Optimizer
+from fastseq.persistence import ModelFileError, read_arrays, write_arrays
+from fastseq.training.callbacks import Callback, Logs, Run
+
+FORMAT = 1
+
+
+class Saved(NamedTuple):
+    """What ``load_checkpoint`` hands back besides the weights: epochs done, and whatever else was kept."""
+
+    epoch: int
+    extra: dict[str, Any]
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str],
+    model: Module,
+    optimizer: Optimizer,
+    *,
+    rng: np.random.Generator | None = None,
+    epoch: int = 0,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write weights, optimiser, random state and progress to one file, atomically.
+
+    Parameters
+    ----------
+    path
+        Where to.
+    model
+        Any Module.
+    optimizer
+        Its optimiser.
+    rng
+        The Generator in use; None for the package's.
+    epoch
+        How many epochs are done.
+    extra
+        More to keep: JSON values and arrays by name.
+
+    Raises
+    ------
+    TypeError
+        If ``extra`` holds something else.
+    OSError
+        If the file cannot be written; the former one is untouched then.
+    """
+    packer = _Packer()
+    state = optimizer.state_dict()
+    document = {
+        "kind": "checkpoint",
+        "format": FORMAT,
+        "epoch": checks.integer("epoch", epoch, minimum=0),
+        "model": packer.pack({name: t._data for name, t in model.state_dict().items()}),
+        "optimizer": {"type": type(optimizer).__name__, "state": packer.pack(state)},
+        "rng": packer.pack((rng or generator()).bit_generator.state),
+        "extra": packer.pack(dict(extra or {})),
+    }
+    write_arrays(path, packer.arrays, document)
+
+
+def load_checkpoint(
+    path: str | os.PathLike[str],
+    model: Module,
+    optimizer: Optimizer,
+    *,
+    rng: np.random.Generator | None = None,
+) -> Saved:
+    """Bring model, optimiser and random state back to where a checkpoint was written.
+
+    Parameters
+    ----------
+    path
+        A file of ``save_checkpoint``.
+    model
+        A model of the same shape.
+    optimizer
+        An optimiser of the same kind over its parameters.
+    rng
+        The Generator to set; None for the package's.
+
+    Returns
+    -------
+    Saved
+        ``epoch`` and ``extra``.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is damaged, of another kind, or does not fit.
+    """
+    document, values = _read(path)
+    kind = document["optimizer"]["type"]
+    if kind != type(optimizer).__name__:
+        raise ModelFileError(path, f"a checkpoint of {type(optimizer).__name__}", f"one of {kind}"[:100])
+    chosen = rng or generator()
+    before = {name: t._data.copy() for name, t in model.state_dict().items()}
+    try:
+        model.load_state_dict(values["model"])
+        optimizer.load_state_dict(values["optimizer"])
+        chosen.bit_generator.state = values["rng"]
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        model.load_state_dict(before)
+        raise ModelFileError(path, "a checkpoint of this model and optimiser", f"{error}"[:500]) from error
+    return Saved(document["epoch"], values["extra"])
+
+
+class Checkpoint(Callback):
+    """Write a checkpoint after epochs, for ``fit(..., resume_from=path)``.
+
+    Parameters
+    ----------
+    path
+        Where to; replaced atomically each time.
+    every
+        After how many epochs.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
+        self.path = os.fspath(path)
+        self.every = checks.integer("every", every, minimum=1)
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Write the file, if this is an epoch to do so.
+
+        Parameters
+        ----------
+        epoch
+            Its number.
+        logs
+            The epoch's numbers.
+        """
+        run = self.run
+        if (epoch + 1) % self.every and epoch + 1 < run.epochs and not run.stopping:
+            return
+        extra = {
+            "start": run.start_state,
+            "history": run.history.history,
+            "epochs": run.history.epoch,
+            "stopped": run.history.stopped if run.stopping else "",
+            "callbacks": [[type(callback).__name__, callback.state_dict()] for callback in run.callbacks],
+        }
+        save_checkpoint(self.path, run.model, run.optimizer, rng=run.rng, epoch=epoch + 1, extra=extra)
+
+
+def resume(run: Run, path: str | os.PathLike[str]) -> int:
+    """Bring a run that has not begun to where a checkpoint was written.
+
+    Parameters
+    ----------
+    run
+        The run.
+    path
+        A file of ``Checkpoint``.
+
+    Returns
+    -------
+    int
+        The epoch to go on with.
+    """
+    saved = load_checkpoint(path, run.model, run.optimizer, rng=run.rng)
+    extra = saved.extra
+    try:
+        names = [name for name, _ in extra["callbacks"]]
+        own = [type(callback).__name__ for callback in run.callbacks]
+        if names != own:
+            raise ModelFileError(path, f"a run with the callbacks {own}", f"{names}"[:300])
+        run.start_state = extra["start"]
+        run.history.history = {name: list(values) for name, values in extra["history"].items()}
+        run.history.epoch = list(extra["epochs"])
+        if extra["stopped"]:
+            run.stop(extra["stopped"])
+        for callback, (_, state) in zip(run.callbacks, extra["callbacks"], strict=True):
+            callback.load_state_dict(state)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(path, "a checkpoint that fit wrote", f"{type(error).__name__}: {error}"[:300]) from error
+    return saved.epoch
+
+
+class _Packer:
+    """Turns nested dicts, lists, numbers and arrays into JSON, arrays aside, and back."""
+
+    def __init__(self, arrays: dict[str, NDArray[Any]] | None = None) -> None:
+        self.arrays = {} if arrays is None else arrays
+
+    def pack(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            name = f"array{len(self.arrays)}"
+            self.arrays[name] = value
+            return {"array": name}
+        if isinstance(value, Mapping):
+            return {"map": [[self._key(key), self.pack(item)] for key, item in value.items()]}
+        if isinstance(value, (list, tuple)):
+            return [self.pack(item) for item in value]
+        if isinstance(value, np.generic):
+            return self.pack(value.item())
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**53:
+            return {"integer": hex(value)}
+        if isinstance(value, float) and not math.isfinite(value):
+            return {"float": repr(value)}
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        raise checks.kind_error("checkpoint", "numbers, strings, lists, dicts and arrays", value)
+
+    def _key(self, key: Any) -> Any:
+        if isinstance(key, bool) or not isinstance(key, (str, int)):
+            raise checks.kind_error("checkpoint", "names or numbers as keys", key)
+        return key
+
+    def unpack(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self.unpack(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        ((kind, content),) = value.items()
+        if kind == "array":
+            return self.arrays[content]
+        if kind == "map":
+            return {key: self.unpack(item) for key, item in content}
+        if kind == "integer" and len(content) <= 100:
+            return int(content, 16)
+        if kind == "float":
+            return float(content)
+        raise ValueError(f"a value of kind {kind!r}"[:100])
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    arrays, document = read_arrays(path)
+    if document is None or document.get("kind") != "checkpoint":
+        raise ModelFileError(path, "a checkpoint", "another kind of file")
+    if type(document.get("format")) is not int or not 1 <= document["format"] <= FORMAT:
+        raise ModelFileError(
+            path, f"a checkpoint of format {FORMAT} or older", f"format {document.get('format')!r}"[:100]
+        )
+    packer = _Packer(arrays)
+    try:
+        checks.integer("epoch", document["epoch"], minimum=0)
+        values = {name: packer.unpack(document[name]) for name in ("model", "rng", "extra")}
+        values["optimizer"] = packer.unpack(document["optimizer"]["state"])
+        if not all(isinstance(found, dict) for found in values.values()) or not isinstance(
+            document["optimizer"]["type"], str
+        ):
+            raise ValueError("parts that are no mappings")
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ModelFileError(path, "a whole checkpoint", f"{type(error).__name__}: {error}"[:300]) from error
+    return document, values
