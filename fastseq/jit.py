@@ -67,10 +67,31 @@ Flag = bool
 
 _lock = threading.RLock()
 _kernels: list[Kernel] = []
+_names: set[str] = set()
 
 
-def piece(function: Callable[..., Any]) -> Any:
-    """Compile a function for use inside kernels."""
+def _named(function: Callable[..., Any], label: str) -> None:
+    """Give a function that a factory made a name of its own.
+
+    The names of compiled symbols consist of module, qualified name, argument types and a number that differs from
+    process to process. Kernels from the cache bring their symbols along, and the linker takes the first of a name:
+    two functions of one name and type would be swapped.
+    """
+    place = f"{function.__module__}.{function.__qualname__}"
+    if "<locals>" in function.__qualname__ or label:
+        function.__name__ = "_".join(filter(None, (function.__name__, label)))
+        function.__qualname__ = place = f"{function.__qualname__.split('.')[0]}_{function.__name__}"
+        place = f"{function.__module__}.{place}"
+    if place in _names:
+        raise checks.value_error("label", f"one that tells this {place} from others", label)
+    _names.add(place)
+
+
+def piece(function: Callable[..., Any] | None = None, *, label: str = "") -> Any:
+    """Compile a function for use inside kernels; ``label`` tells those apart that one factory makes."""
+    if function is None:
+        return lambda later: piece(later, label=label)
+    _named(function, label)
     return numba.njit(**FLAGS)(function)
 
 
@@ -93,9 +114,10 @@ class Kernel:
     """
 
     def __init__(self, function: Callable[..., Any], parallel: bool, label: str) -> None:
+        _named(function, label)
         self.function = function
         self.parallel = parallel
-        self.name = ".".join(filter(None, (function.__module__, function.__name__, label)))
+        self.name = f"{function.__module__}.{function.__name__}"
         self._words = [str(word) for name, word in function.__annotations__.items() if name != "return"]
         unknown = [word for word in self._words if word not in PARAMETERS]
         if unknown or len(self._words) != function.__code__.co_argcount:

@@ -30,13 +30,22 @@ _cells: dict[type, dict[str, Callable[..., Any]]] = {}
 def define(weights: Any, step: Callable[..., Any], step_backward: Callable[..., Any]) -> None:
     """Register a cell's functions under its weights type."""
     spec: CellSpec = weights.spec
-    slots, memories = (0,) * len(spec.slots), (0,) * len(spec.memories)
     _cells[weights] = {
         "step": register_jitable(step),
         "step_backward": register_jitable(step_backward),
-        "slot_pattern": lambda weights: slots,
-        "memory_pattern": lambda weights: memories,
+        "slot_pattern": _constant(f"{weights.__name__}_slots", (0,) * len(spec.slots)),
+        "memory_pattern": _constant(f"{weights.__name__}_memories", (0,) * len(spec.memories)),
     }
+
+
+def _constant(name: str, value: tuple[int, ...]) -> Callable[..., Any]:
+    """Return a function of the weights that is constant; its name is its own, see `fastseq.jit`."""
+
+    def constant(weights):
+        return value
+
+    constant.__name__ = constant.__qualname__ = name
+    return constant
 
 
 def _of(weights: Any, name: str) -> Callable[..., Any] | None:

@@ -112,11 +112,11 @@ else:
     _pair = make_tile(1, 1, 2)
 
 
-def _column(tiles: tuple[Any, ...], first_rows: int) -> Any:
+def _column(tiles: tuple[Any, ...], first_rows: int, label: str) -> Any:
     """Return the loop over rows for tiles of ``first_rows``, 4, 2 and 1 rows and one width."""
     large, four, two, one = tiles
 
-    @piece
+    @piece(label=label)
     def column(a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows):
         r = 0
         while rows - r >= first_rows:
@@ -135,7 +135,10 @@ def _column(tiles: tuple[Any, ...], first_rows: int) -> Any:
 
 
 if WIDE:
-    _columns_four, _columns_two, _columns_one = _column(_four, 6), _column(_two, 12), _column(_one, 12)
+    _columns_four, _columns_two, _columns_one = (
+        _column(tiles, rows, label)
+        for tiles, rows, label in ((_four, 6, "four"), (_two, 12, "two"), (_one, 12, "one"))
+    )
 
     @piece
     def multiply(a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows, vectors, lanes):
@@ -177,7 +180,7 @@ if WIDE:
                 )  # fmt: skip
 
 else:
-    _columns_one = _column(_one, 6)
+    _columns_one = _column(_one, 6, "one")
 
     @piece
     def multiply(a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows, vectors, lanes):
