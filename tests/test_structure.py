@@ -25,10 +25,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "autograd": {"sequence", "simd", "batch", "jit", "checks"},
     "nn": {"autograd", "batch", "cells", "checks"},
     "optim": {"jit", "checks"},
-    "training": {"autograd", "nn", "optim", "batch", "checks"},
+    "training": {"autograd", "nn", "optim", "persistence", "batch", "checks"},  # checkpoints
     "layers": {"autograd", "nn", "optim", "batch", "checks"},
     "models": {"autograd", "nn", "optim", "batch", "checks"},
-    "streaming": {"nn", "autograd", "sequence", "batch", "jit", "checks"},
+    "streaming": {"nn", "autograd", "sequence", "cells", "simd", "batch", "jit", "checks"},  # it lays out their panels
     "persistence": {"nn", "autograd", "checks"},
     "interop": {"nn", "autograd", "checks"},
     "datasets": {"checks"},
