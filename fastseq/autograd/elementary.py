@@ -140,7 +140,10 @@ def sigmoid(x: Array) -> Array:
 
     Notes
     -----
-    exp is taken of -|x|, which is at most one; NaN stays NaN.
+    The very function of the recurrent kernels and of streamed models, to the bit. For integers exp is taken of -|x|,
+    which is at most one.
     """
+    if x.dtype.kind == "f":
+        return elementwise.elementwise(elementwise.SIGMOID, x)
     small = exp(-np.abs(x))
     return np.where(x >= 0, 1, small) / (1 + small)

@@ -112,7 +112,7 @@ def silu(x: Any) -> Tensor:
     Tensor
         Of x's shape.
     """
-    data = array(x)
+    data = np.maximum(array(x), -1000)  # as in simd.elementwise: our sigmoid is never quite zero
     gate = elementary.sigmoid(data)
     return record(data * gate, (x,), (lambda g: g * (gate * (1 + data * (1 - gate))),), (x,))
 

@@ -27,6 +27,7 @@ def function_of(kind, x, slope):
         return at_least(x, 0.0)
     if kind == LEAKY_RELU:
         return at_least(x, 0.0) + at_most(x, 0.0) * slope
+    x = at_least(x, -1000.0)  # sigmoid is never quite zero: times -1e38 it would be felt
     return x * math.sigmoid(x)
 
 

@@ -72,3 +72,9 @@ def test_infinities(dtype):
     np.testing.assert_array_equal(elementwise(TANH, x), [1, -1])
     np.testing.assert_array_equal(elementwise(EXP, x), [np.inf, 0])
     assert elementwise(SILU, x)[0] == np.inf
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_silu_goes_to_zero(dtype):
+    x = np.array([-100, -1000, -1e30, np.finfo(dtype).min, -np.inf], dtype)
+    assert (np.abs(elementwise(SILU, x)) < 1e-33).all()
