@@ -48,6 +48,7 @@ def tell(output: str, *, epochs: int, seed: int) -> None:
 
     threads = jit.get_num_threads()
     _title(console, f"Learning on {threads} {'thread' if threads == 1 else 'threads'}")
+    console.print(f"Kernels are compiled at their first use and kept: {jit.cache_folder() or 'nowhere writable'}")
     learned = learn(meter, epochs=epochs, seed=seed)
     console.print(repr(learned.model))
     console.print(
