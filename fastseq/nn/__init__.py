@@ -19,6 +19,7 @@ from fastseq.nn.activations import (
 from fastseq.nn.containers import ModuleDict, ModuleList, Sequential
 from fastseq.nn.dropout import Dropout
 from fastseq.nn.linear import Linear
+from fastseq.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
 from fastseq.nn.module import Module, Parameter
 from fastseq.nn.pooling import LastStep, MaxPool, MeanPool
 from fastseq.nn.recurrent import LSTM
@@ -27,6 +28,13 @@ from fastseq.nn.standardize import Rescale, Standardize
 F = functional
 
 __all__ = [
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "HuberLoss",
+    "L1Loss",
+    "MSELoss",
+    "NLLLoss",
+    "SmoothL1Loss",
     "ELU",
     "F",
     "GELU",

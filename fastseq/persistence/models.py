@@ -32,14 +32,14 @@ Path = str | os.PathLike[str]
 
 @cache
 def layer_types() -> dict[str, type[Module]]:
-    """Return the layers that a model file may name: those that ``fastseq.nn`` exports.
+    """Return the layers that a model file may name: those that ``fastseq.nn`` exports, losses aside.
 
     Returns
     -------
     dict of str to type
         Name to class.
     """
-    found = {name: getattr(nn, name) for name in nn.__all__ if name not in _NO_LAYERS}
+    found = {name: getattr(nn, name) for name in nn.__all__ if name not in _NO_LAYERS and not name.endswith("Loss")}
     return {name: kind for name, kind in found.items() if isinstance(kind, type) and issubclass(kind, Module)}
 
 

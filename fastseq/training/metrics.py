@@ -86,7 +86,8 @@ def resolve(metrics: str | Metric | Iterable[str | Metric] | Mapping[str, Metric
         found = {}
         for one in [metrics] if isinstance(metrics, str) or callable(metrics) else metrics:
             if isinstance(one, str):
-                found[checks.choice("metrics", one, METRICS)] = METRICS[one]
+                name = checks.choice("metrics", one, METRICS)
+                found[name] = METRICS[name]
             elif callable(one):
                 found[getattr(one, "__name__", type(one).__name__)] = one
             else:

@@ -1,0 +1,199 @@
+"""Checkpoints: a run that is resumed is the run that never stopped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastseq as fs
+from fastseq import nn, optim
+from fastseq.persistence import ModelFileError, read_arrays, write_arrays
+from fastseq.training import (
+    Callback,
+    Checkpoint,
+    CSVLogger,
+    EarlyStopping,
+    ReduceLROnPlateau,
+    load_checkpoint,
+    save_checkpoint,
+)
+
+RNG = np.random.default_rng(0)
+X = [RNG.standard_normal((int(n), 2)) for n in RNG.integers(1, 12, 50)]
+Y = np.array([row[:, 0].mean() for row in X])
+
+
+def model():
+    fs.manual_seed(0)
+    return nn.Sequential(nn.LSTM(2, 6), nn.Dropout(0.3), nn.LastStep(), nn.Linear(6, 1))
+
+
+class Die(Callback):
+    """Ends the process's run in the middle of an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, loss):
+        if len(self.run.history.epoch) == self.epoch and batch == 1:
+            raise RuntimeError("lights out")
+
+
+def run(net, path, die=None, **options):
+    callbacks = [
+        Checkpoint(path / "c"),
+        EarlyStopping(patience=4),
+        ReduceLROnPlateau(patience=1, factor=0.7),
+        CSVLogger(path / "log.csv"),
+        Die(-1 if die is None else die),
+    ]
+    options = {
+        "epochs": 8,
+        "batch_size": 8,
+        "learning_rate": 0.05,
+        "validation_split": 0.3,
+        "random_state": 5,
+    } | options
+    return fs.fit(net, X, Y, callbacks=callbacks, verbose=False, resume_from=path / "c", **options)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("random_state", [5, None])
+def test_resuming_after_any_epoch_changes_no_bit(optimizer, random_state, tmp_path):
+    options = {"optimizer": optimizer, "random_state": random_state}
+    whole = model()
+    (tmp_path / "whole").mkdir()
+    expected = run(whole, tmp_path / "whole", **options)
+    for die in (1, 2, 5):
+        folder = tmp_path / f"{die}"
+        folder.mkdir()
+        with pytest.raises(RuntimeError, match="lights out"):
+            run(model(), folder, die=die, **options)
+        fs.manual_seed(99 + die)  # another process: other random numbers, other weights
+        fresh = nn.Sequential(nn.LSTM(2, 6), nn.Dropout(0.3), nn.LastStep(), nn.Linear(6, 1))
+        history = run(fresh, folder, **options)
+        for name in ("loss", "val_loss", "lr"):
+            assert history.history[name] == expected.history[name]
+        assert history.epoch == expected.epoch and history.stopped == expected.stopped
+        for name, tensor in whole.state_dict().items():
+            assert np.array_equal(fresh.state_dict()[name].numpy(), tensor.numpy()), name
+        assert len((folder / "log.csv").read_text().splitlines()) == 1 + len(expected.epoch)
+
+
+def test_a_finished_run_is_not_trained_on(tmp_path):
+    net = model()
+    run(net, tmp_path)
+    again = model()
+    history = run(again, tmp_path)
+    assert len(history.epoch) <= 8
+    assert np.array_equal(again[3].weight.numpy(), net[3].weight.numpy())
+
+
+def test_every_nth_epoch_and_the_last(tmp_path, monkeypatch):
+    import fastseq.training.checkpoint as module
+
+    written = []
+    monkeypatch.setattr(module, "save_checkpoint", lambda path, *a, epoch, **k: written.append(epoch))
+    fs.fit(model(), X, Y, epochs=5, callbacks=Checkpoint(tmp_path / "c", every=2), verbose=False)
+    assert written == [2, 4, 5]
+
+
+def trained(kind=optim.Adam, **options):
+    net = model()
+    optimizer = kind(net.parameters(), lr=0.01, **options)
+    for _ in range(3):
+        optimizer.zero_grad()
+        net(np.ones((2, 3, 2), np.float32)).sum().backward()
+        optimizer.step()
+    return net, optimizer
+
+
+@pytest.mark.parametrize("kind", [optim.Adam, optim.AdamW, optim.SGD])
+@pytest.mark.parametrize("bits", [np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64])
+def test_by_hand(kind, bits, tmp_path):
+    net, optimizer = trained(kind, **({"momentum": 0.9} if kind is optim.SGD else {}))
+    rng = np.random.Generator(bits(3))
+    rng.integers(10, dtype=np.int32)
+    extra = {"note": "x", "best": float("nan"), "list": [1, 2.5, None, True], "array": np.arange(3), "big": 2**100}
+    save_checkpoint(tmp_path / "c", net, optimizer, rng=rng, epoch=7, extra=extra)
+    ahead = rng.random(4)
+    other = model()
+    other_optimizer = kind(other.parameters(), lr=1.0)
+    saved = load_checkpoint(tmp_path / "c", other, other_optimizer, rng=rng)
+    assert saved.epoch == 7 and np.isnan(saved.extra["best"]) and saved.extra["big"] == 2**100
+    assert saved.extra["list"] == [1, 2.5, None, True] and saved.extra["array"].tolist() == [0, 1, 2]
+    assert np.array_equal(rng.random(4), ahead)
+    assert other_optimizer.param_groups[0]["lr"] == 0.01
+    for a, b in zip(net.parameters(), other.parameters(), strict=True):
+        assert np.array_equal(a.numpy(), b.numpy())
+
+
+def test_the_packages_generator_is_kept_unless_another_is_named(tmp_path):
+    net, optimizer = trained()
+    fs.manual_seed(4)
+    save_checkpoint(tmp_path / "c", net, optimizer)
+    ahead = fs.nn.init.generator().random()
+    load_checkpoint(tmp_path / "c", net, optimizer)
+    assert fs.nn.init.generator().random() == ahead
+
+
+def test_files_that_do_not_fit_change_nothing(tmp_path):
+    net, optimizer = trained()
+    path = tmp_path / "c"
+    save_checkpoint(path, net, optimizer)
+    with pytest.raises(ModelFileError, match="expected a checkpoint of SGD, got one of Adam"):
+        load_checkpoint(path, net, optim.SGD(net.parameters()))
+    other = nn.Sequential(nn.Linear(2, 1))
+    before = other[0].weight.numpy().copy()
+    with pytest.raises(ModelFileError, match="expected a checkpoint of this model and optimiser"):
+        load_checkpoint(path, other, optim.Adam(other.parameters()))
+    fewer = optim.Adam([net[3].weight])
+    with pytest.raises(ModelFileError, match=r"groups of \[1\] parameters"):
+        load_checkpoint(path, net, fewer)
+    with pytest.raises(ModelFileError, match="checkpoint of this model and optimiser"):
+        load_checkpoint(path, net, optimizer, rng=np.random.Generator(np.random.MT19937(0)))
+    assert np.array_equal(other[0].weight.numpy(), before)
+    fs.save_state(net, tmp_path / "s")
+    with pytest.raises(ModelFileError, match="expected a checkpoint, got another kind of file"):
+        load_checkpoint(tmp_path / "s", net, optimizer)
+    with pytest.raises(ModelFileError, match="file of kind model"):
+        fs.load(path)
+    with pytest.raises(ModelFileError, match="a checkpoint that fit wrote"):
+        run(model(), tmp_path)
+    fs.fit(model(), X, Y, epochs=1, callbacks=Checkpoint(path), verbose=False)
+    with pytest.raises(
+        ModelFileError, match=r"a run with the callbacks \['EarlyStopping', 'ReduceLR.*got \['Checkpoint'\]"
+    ):
+        run(model(), tmp_path)
+    with pytest.raises(TypeError, match="checkpoint: expected numbers, strings"):
+        save_checkpoint(path, net, optimizer, extra={"a": {1}})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.update(format=2),
+        lambda d: d.update(format="1"),
+        lambda d: d.update(epoch=-1),
+        lambda d: d.update(epoch="1"),
+        lambda d: d.pop("rng"),
+        lambda d: d.update(model=[]),
+        lambda d: d.update(model={"array": "nothing"}),
+        lambda d: d.update(model={"code": "import os"}),
+        lambda d: d.update(model={"map": 3}),
+        lambda d: d.update(rng={"map": [["state", {"integer": "0x" + "f" * 200}]]}),
+        lambda d: d.update(rng={"map": []}),
+        lambda d: d.update(optimizer={"type": 3}),
+        lambda d: d["optimizer"].update(state={"map": []}),
+        lambda d: d["optimizer"].update(state={"map": [["state", 3], ["param_groups", [3]]]}),
+        lambda d: d.update(extra={"map": [["callbacks", 3]]}),
+    ],
+)
+def test_documents_that_lie(change, tmp_path):
+    net, optimizer = trained()
+    save_checkpoint(tmp_path / "c", net, optimizer)
+    arrays, document = read_arrays(tmp_path / "c")
+    change(document)
+    write_arrays(tmp_path / "c", arrays, document)
+    with pytest.raises(ModelFileError):
+        run(net, tmp_path)
