@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,9 +87,14 @@ def staged(targets: list[Path]) -> Iterator[list[Path]]:
     ------
     ScoringError
         If a folder to write into cannot be made.
+
+    Notes
+    -----
+    A process that is killed leaves its temporary files behind; the next run with the same target removes them.
     """
     made: list[Path] = []
-    temporary = [target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp") for target in targets]
+    targets = [Path(os.path.realpath(target)) for target in targets]  # a link stays, what it points to is replaced
+    temporary = [target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp") for target in targets]
     try:
         for folder in dict.fromkeys(target.parent for target in targets):
             if not folder.exists():
@@ -97,6 +103,8 @@ def staged(targets: list[Path]) -> Iterator[list[Path]]:
                 except FileNotFoundError:
                     raise ScoringError(f"output: expected an existing folder, found none at {folder.parent}") from None
                 made.append(folder)
+        for target in targets:
+            _remove_stale(target)
         yield temporary
         for path, target in zip(temporary, targets, strict=True):
             os.replace(path, target)
@@ -107,6 +115,27 @@ def staged(targets: list[Path]) -> Iterator[list[Path]]:
             if not any(folder.iterdir()):
                 folder.rmdir()
         raise
+
+
+def _remove_stale(target: Path) -> None:
+    """Remove temporary files for this target whose writer is gone."""
+    pattern = re.compile(re.escape(f".{target.name}.") + r"(\d{1,18})-[0-9a-f]{8}\.tmp")
+    for path in list(target.parent.iterdir()):
+        found = pattern.fullmatch(path.name)
+        if found and not _alive(int(found[1])):
+            path.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    if os.name == "nt":
+        return True  # signal 0 would end the process there; its leftovers stay
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def output_paths(inputs: list[Path], output: Path, *, many: bool) -> list[tuple[Path, str]]:

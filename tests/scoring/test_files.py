@@ -253,6 +253,29 @@ def test_an_interrupt_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_killed_run_leaves_no_output_and_the_next_one_cleans_up(tmp_path):
+    path = write(long_table(ragged([3])), tmp_path / "in.csv")
+    code = (
+        "import os, signal, sys; from fastseq.scoring import score\n"
+        "score(lambda x, lengths: os.kill(os.getpid(), signal.SIGKILL), sys.argv[1], sys.argv[2], progress=False)"
+    )
+    command = [sys.executable, "-c", code, str(path), str(tmp_path / "out.csv")]
+    assert subprocess.run(command, cwd=Path(__file__).parents[2]).returncode == -9
+    left = [item.name for item in tmp_path.iterdir() if item != path]
+    assert len(left) == 1 and left[0].endswith(".tmp")
+    quiet(weighted_sum, path, tmp_path / "out.csv")
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["in.csv", "out.csv"]
+
+
+def test_the_target_of_a_link_is_replaced(tmp_path):
+    path = write(long_table(ragged([3])), tmp_path / "in.csv")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out.csv").symlink_to(tmp_path / "elsewhere" / "real.csv")
+    quiet(weighted_sum, path, tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").is_symlink() and (tmp_path / "elsewhere" / "real.csv").is_file()
+    assert len(list(tmp_path.rglob("*"))) == 4
+
+
 def test_what_the_model_refuses_names_the_series(tmp_path):
     path = write(long_table(ragged([3])), tmp_path / "in.csv")
 
