@@ -292,6 +292,8 @@ def test_constructors_are_described_by_their_class(path):
 def test_the_readme_maps_every_part():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     section = text.split("## Where things live")[1].split("\n## ")[0]
+    named = re.findall(r"`((?:fastseq|tests|benchmarks|examples)[\w/.]*)`", section)
+    assert not [name for name in named if not (ROOT / name).exists()]
     there = {part(path) for path in module_files()} - {"__init__", "__main__"}
     assert not sorted(name for name in there if not re.search(rf"`fastseq/{name}(/|\.py)`", section))
 
