@@ -41,7 +41,7 @@ class Learned:
     windows
         How many windows there were to learn from.
     seconds
-        Wall time of training, compilation included.
+        Wall time of training.
     """
 
     model: nn.Module
@@ -68,6 +68,32 @@ def build(meter: Meter) -> nn.Sequential:
         nn.Linear(HIDDEN, HORIZON),
         nn.Rescale(power.std(), power.mean()),
     )
+
+
+def rehearse(meter: Meter) -> float:
+    """Train a model that is thrown away on one batch, so that every kernel is compiled or loaded; return the seconds.
+
+    Parameters
+    ----------
+    meter
+        The series.
+    """
+    begin = time.perf_counter()
+    model, batch = build(meter), meter.validation_windows()
+    batch_x, batch_y = batch.inputs[:BATCH_SIZE], batch.targets[:BATCH_SIZE]
+    fs.fit(
+        model,
+        batch_x,
+        batch_y,
+        loss=loss_after_run_in,
+        epochs=1,
+        batch_size=BATCH_SIZE,
+        validation_data=(batch.inputs, batch.targets),
+        clip_norm=1.0,
+        verbose=False,
+    )
+    fs.Stream(model).step(meter.features[0])
+    return time.perf_counter() - begin
 
 
 def learn(meter: Meter, *, epochs: int, seed: int) -> Learned:
