@@ -50,6 +50,8 @@ class Recurrent(Module):
         self.bidirectional = checks.boolean("bidirectional", bidirectional)
         kind = checks.float_dtype("dtype", dtype)
         rows = len(self.cell.spec.slots) * self.hidden_size
+        checks.product_fits("hidden_size", rows, self.hidden_size)
+        checks.product_fits("input_size", rows, self.input_size)
         bound = 1.0 / math.sqrt(self.hidden_size)
         for layer in range(self.num_layers):
             inputs = self.input_size if layer == 0 else self.hidden_size * self.num_directions
@@ -58,7 +60,6 @@ class Recurrent(Module):
                 if self.bias:
                     shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
                 for name, shape in shapes.items():
-                    checks.product_fits("hidden_size", *shape)
                     parameter = Parameter(np.empty(shape, kind))
                     setattr(self, name + suffix, init.uniform_(parameter, -bound, bound))
 
