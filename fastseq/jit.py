@@ -29,7 +29,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numba
 import numpy as np
@@ -60,10 +60,14 @@ PARAMETERS: dict[str, Callable[[Any], Any]] = {
 REALS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
 
 # Names for annotations, so that type checkers know them; Numba itself reads nothing from annotations.
-Reals = ReadReals = Integers = Bytes = np.ndarray
-Int = int
-Real = Double = float
-Flag = bool
+Reals: TypeAlias = np.ndarray
+ReadReals: TypeAlias = np.ndarray
+Integers: TypeAlias = np.ndarray
+Bytes: TypeAlias = np.ndarray
+Int: TypeAlias = int
+Real: TypeAlias = float
+Double: TypeAlias = float
+Flag: TypeAlias = bool
 
 _lock = threading.RLock()
 _kernels: list[Kernel] = []
@@ -122,20 +126,21 @@ class Kernel:
         unknown = [word for word in self._words if word not in PARAMETERS]
         if unknown or len(self._words) != function.__code__.co_argcount:
             raise checks.kind_error(self.name, f"annotations from {', '.join(PARAMETERS)}", ", ".join(self._words))
+        self._typed = next((i for i, word in enumerate(self._words) if word in ("Reals", "ReadReals")), 0)
         self._ready: dict[tuple[np.dtype, bool], Any] = {}
+        self._serial = _Serial(self)
         _kernels.append(self)
 
     def __call__(self, *arguments: Any) -> Any:
         """Run the serial twin; the element type is that of the first array of reals."""
-        return self.twin(self._dtype(arguments), False)(*arguments)
+        return self._serial[arguments[self._typed].dtype](*arguments)
 
     def launch(self, work: float, *arguments: Any) -> Any:
         """Run on several threads if ``work`` (floating-point operations) is worth it and it is safe, else serially."""
-        dtype = self._dtype(arguments)
         if work < SHARED_WORK or _threads.count == 1:
-            return self.twin(dtype, False)(*arguments)
+            return self._serial[arguments[self._typed].dtype](*arguments)
         with _threads.entered() as several:
-            return self.twin(dtype, several)(*arguments)
+            return self.twin(arguments[self._typed].dtype, several)(*arguments)
 
     def twin(self, dtype: np.dtype, several: bool) -> Any:
         """Return the compiled function for an element type: the parallel twin if ``several``, else the serial one."""
@@ -146,12 +151,6 @@ class Kernel:
                 if found is None:
                     found = self._ready[dtype, several] = self._compile(dtype, several)
         return found
-
-    def _dtype(self, arguments: tuple[Any, ...]) -> np.dtype:
-        for word, argument in zip(self._words, arguments, strict=True):
-            if word in ("Reals", "ReadReals"):
-                return argument.dtype
-        return np.dtype(np.float32)
 
     def _compile(self, dtype: np.dtype, several: bool) -> Any:
         signature = tuple(PARAMETERS[word](REALS[dtype]) for word in self._words)
@@ -188,6 +187,18 @@ class Kernel:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         return dispatcher
+
+
+class _Serial(dict):
+    """The serial twins by element type; a missing one is made."""
+
+    def __init__(self, owner: Kernel) -> None:
+        super().__init__()
+        self._owner = owner
+
+    def __missing__(self, dtype: np.dtype) -> Any:
+        self[dtype] = found = self._owner.twin(dtype, False)
+        return found
 
 
 def kernel(function: Callable[..., Any] | None = None, *, parallel: bool = False, label: str = "") -> Any:

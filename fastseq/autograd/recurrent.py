@@ -10,7 +10,7 @@ import numpy as np
 
 from fastseq import jit
 from fastseq.autograd.mode import is_grad_enabled
-from fastseq.autograd.tensor import Tensor, make_node
+from fastseq.autograd.tensor import Tensor, make_node, wrap
 from fastseq.sequence import workspace
 from fastseq.sequence.backward import backward_tasks, make_backward
 from fastseq.sequence.forward import make_forward
@@ -38,16 +38,15 @@ class PackedLayer:
         self.cell = cell
         self.directions = [tuple(d) for d in directions]
         self.parameters = tuple(p for d in self.directions for p in d if p is not None)
-        self._gates: tuple[Any, np.ndarray] | None = None
-        self._columns: tuple[Any, np.ndarray] | None = None
-
-    def sizes(self) -> workspace.Layout:
-        """Return the layout of this layer."""
+        self.dtype = self.parameters[0].dtype
         w_ih, w_hh = self.directions[0][:2]
         assert w_ih is not None and w_hh is not None
-        spec = self.cell.spec
-        lanes = workspace.lanes_per_vector(w_ih.dtype)
-        return workspace.layout_of(w_ih.shape[1], w_hh.shape[1], len(spec.slots), len(spec.memories), lanes)
+        self.layout = workspace.layout_of(
+            w_ih.shape[1], w_hh.shape[1], len(cell.spec.slots), len(cell.spec.memories),
+            workspace.lanes_per_vector(w_ih.dtype),
+        )  # fmt: skip
+        self._gates: tuple[Any, np.ndarray] | None = None
+        self._columns: tuple[Any, np.ndarray] | None = None
 
     def _state(self) -> tuple[Any, ...]:
         return tuple((id(p._data), p.version) for p in self.parameters)
@@ -56,7 +55,7 @@ class PackedLayer:
         """Return the gate panels of all directions."""
         state = self._state()
         if self._gates is None or self._gates[0] != state:
-            layout = self.sizes()
+            layout = self.layout
             size = pack.gate_panels_size(layout.inputs, layout.units, layout.slots, layout.lanes)
             dtype = self.parameters[0].dtype
             panels = workspace.aligned(size * len(self.directions), dtype)
@@ -75,7 +74,7 @@ class PackedLayer:
         """Return the column panels: the recurrent matrices of all directions, then the input matrices."""
         state = self._state()
         if self._columns is None or self._columns[0] != state:
-            layout = self.sizes()
+            layout = self.layout
             matrices = [d[1] for d in self.directions] + [d[0] for d in self.directions]
             depth = layout.slots * layout.units_padded
             size = depth * (layout.units_padded + layout.inputs_padded) * len(self.directions)
@@ -91,6 +90,29 @@ class PackedLayer:
                 at += pack.column_panels_size(columns, layout.units, layout.slots, layout.lanes)
             self._columns = state, panels
         return self._columns[1]
+
+
+    def unpacked(self, panels: np.ndarray, size: int) -> list[np.ndarray]:
+        """Return gradients in the order and layout of the parameters, from those of the gate panels.
+
+        Parameters
+        ----------
+        panels
+            Gate panels of all directions.
+        size
+            Elements per direction.
+        """
+        layout, found = self.layout, []
+        for d, (w_ih, w_hh, b_ih, _) in enumerate(self.directions):
+            assert w_ih is not None and w_hh is not None
+            d_w_ih, d_w_hh = np.empty(w_ih.shape, panels.dtype), np.empty(w_hh.shape, panels.dtype)
+            d_bias = np.empty(0 if b_ih is None else b_ih.shape, panels.dtype)
+            pack.unpack_gates(
+                panels, d * size, d_w_ih.reshape(-1), d_w_hh.reshape(-1), d_bias,
+                layout.inputs, layout.units, layout.slots, layout.lanes,
+            )  # fmt: skip
+            found += [d_w_ih, d_w_hh] if b_ih is None else [d_w_ih, d_w_hh, d_bias, d_bias]
+        return found
 
 
 def recurrent(
@@ -115,14 +137,13 @@ def recurrent(
         Output (B, T, D * H), zeros past a row's length, then the 1 + M states after each row's last valid step,
         each (D, B, H).
     """
-    layout, cell, dtype = layer.sizes(), layer.cell, x.dtype
+    layout, dtype, threads = layer.layout, layer.dtype, jit.get_num_threads()
     batch, steps, inputs = x.shape
     units, directions = layout.units, len(layer.directions)
-    plan = workspace.plan_batch(lengths, batch, steps, jit.get_num_threads())
+    plan = workspace.plan_batch(lengths, batch, steps, threads)
     full = plan.pairs == batch * steps
-    forward, backward = kernels_of(cell)
-    leaves = (x, *initial, *layer.parameters)
-    wanted = [p for p in leaves if p is not None]
+    forward, backward = kernels_of(layer.cell)
+    wanted = [p for p in (x, *initial, *layer.parameters) if p is not None]
     keep = is_grad_enabled() and any(t.requires_grad for t in wanted)
 
     states = np.zeros((1 + layout.memories, directions, batch, units), dtype)
@@ -130,51 +151,41 @@ def recurrent(
         if state is not None:
             states[j] = state._data
     out = (np.empty if full else np.zeros)((batch, steps, directions * units), dtype)
-    residuals = workspace.pool.take(workspace.residuals_size(layout, plan.pairs) * directions if keep else 1, dtype)
+    residuals_size = workspace.residuals_size(layout, plan.pairs) * directions if keep else 0
+    residuals = workspace.pool.take(residuals_size, dtype)
     tasks = plan.shards * directions
-    scratch = workspace.pool.take(tasks * workspace.forward_scratch_size(layout, plan.largest), dtype)
     x_flat = np.ascontiguousarray(x._data).reshape(-1)
+    gates, columns = layer.gates(), layer.columns() if keep else None
     work = 2.0 * plan.pairs * directions * layout.slots * units * (inputs + units)
     sizes = batch, steps, inputs, units, layout.lanes, directions, plan.pairs, plan.shards, plan.largest
     forward.launch(
-        work, layer.gates(), x_flat, states.reshape(-1), out.reshape(-1), residuals, scratch, plan.numbers, *sizes, keep
-    )
-    workspace.pool.give(scratch)
+        work, gates, x_flat, states.reshape(-1), out.reshape(-1), residuals,
+        workspace.scratch(tasks * workspace.forward_scratch_size(layout, plan.largest), dtype), plan.numbers,
+        *sizes, keep,
+    )  # fmt: skip
     if not keep:
         workspace.pool.give(residuals)
-    columns = layer.columns() if keep else None
+        return tuple(wrap(data) for data in (out, *states))
 
     def back(grads: tuple[np.ndarray | None, ...]) -> tuple[np.ndarray | None, ...]:
-        d_states = np.zeros_like(states)
+        d_states = np.zeros(states.shape, dtype)
         for j, given in enumerate(grads[1:]):
             if given is not None:
                 d_states[j] = given
-        d_out = np.zeros_like(out) if grads[0] is None else np.ascontiguousarray(grads[0], dtype)
-        gate_size = pack.gate_panels_size(inputs, units, layout.slots, layout.lanes)
-        d_panels = workspace.pool.take(gate_size * directions, dtype)
+        d_out = np.zeros(out.shape, dtype) if grads[0] is None else np.ascontiguousarray(grads[0], dtype)
+        d_panels = workspace.pool.take(gates.size, dtype)
         want_x = x.requires_grad
         d_x = (np.empty if full else np.zeros)(x.shape if want_x else (0,), dtype)
-        size = max(
+        scratch_size = max(
             tasks * workspace.backward_scratch_size(layout, plan.largest),
-            backward_tasks(layout, directions, plan.pairs) * workspace.merged_scratch_size(layout),
+            backward_tasks(directions, plan.pairs, threads) * workspace.merged_scratch_size(layout),
         )
-        scratch = workspace.pool.take(size, dtype)
         backward.launch(
             2 * work, columns, x_flat, d_states.reshape(-1), d_out.reshape(-1), residuals, d_panels, d_x.reshape(-1),
-            scratch, plan.numbers, *sizes, want_x,
+            workspace.scratch(scratch_size, dtype), plan.numbers, *sizes, threads, want_x,
         )  # fmt: skip
-        workspace.pool.give(scratch)
         workspace.pool.give(residuals)
-        parameters: list[np.ndarray | None] = []
-        for d, (w_ih, w_hh, b_ih, _) in enumerate(layer.directions):
-            assert w_ih is not None and w_hh is not None
-            d_w_ih, d_w_hh = np.empty(w_ih.shape, dtype), np.empty(w_hh.shape, dtype)
-            d_bias = np.empty(0 if b_ih is None else b_ih.shape, dtype)
-            pack.unpack_gates(
-                d_panels, d * gate_size, d_w_ih.reshape(-1), d_w_hh.reshape(-1), d_bias,
-                inputs, units, layout.slots, layout.lanes,
-            )  # fmt: skip
-            parameters += [d_w_ih, d_w_hh] if b_ih is None else [d_w_ih, d_w_hh, d_bias, d_bias]
+        parameters = layer.unpacked(d_panels, gates.size // directions)
         workspace.pool.give(d_panels)
         given = [d_states[j] for j, state in enumerate(initial) if state is not None]
         return (d_x if want_x else None, *given, *parameters)

@@ -91,7 +91,7 @@ class Recurrent(Module):
         ]
         cache: dict[int, PackedLayer] = self.__dict__.setdefault("_packed", {})
         found = cache.get(layer)
-        if found is None or any(
+        if found is None or found.dtype != self.dtype or any(
             a is not b for new, old in zip(directions, found.directions, strict=True) for a, b in zip(new, old, strict=True)
         ):
             found = cache[layer] = PackedLayer(self.cell, directions)
@@ -109,7 +109,7 @@ class Recurrent(Module):
             raise checks.value_error("x", f"shape {shape.format(self.input_size)}", f"shape {tuple(x.shape)}")
         if x.dtype != self.dtype:
             raise TypeError(f"x: expected dtype {self.dtype} like the weights, got {x.dtype}; convert with astype")
-        tensor = x if isinstance(x, Tensor) else Tensor(x if x.dtype.isnative else x.astype(self.dtype))
+        tensor = x if isinstance(x, Tensor) else Tensor(x)
         return tensor if self.batch_first else ops.transpose(tensor, 0, 1)
 
     def _state(self, name: str, state: Any, batch: int) -> Tensor:

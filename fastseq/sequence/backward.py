@@ -11,15 +11,16 @@ from typing import Any
 from fastseq.cells.contract import memory_pattern, slot_pattern, step_backward
 from fastseq.jit import Flag, Int, Integers, ReadReals, Reals, kernel, piece, prange
 from fastseq.sequence.workspace import (
-    DEPTH,
+    CHUNK,
     PAIRS,
     backward_scratch_size,
     layout_of,
     merged_scratch_size,
     residuals_size,
+    spread_rows,
 )
 from fastseq.simd.gemm import multiply
-from fastseq.simd.lanes import load, load_group, load_head, store, store_group
+from fastseq.simd.lanes import address, load, load_group, load_head, store, store_group
 from fastseq.simd.memory import clear, copy, copy_padded
 from fastseq.simd.pack import PANEL_VECTORS, column_panels_size
 
@@ -118,40 +119,52 @@ def gather_inputs(x, k0, some, scratch, q0, row_size, plan, batch, steps, inputs
 
 
 @piece
-def weight_gradient(layout, d_panels, panel_at, block, task, x, residuals, r0, scratch, q0, plan, batch, steps, pairs, reverse):
-    """Compute some rows of one gate panel's gradient: of the bias and inputs, or of the state part."""
-    inputs, units, lanes, width = layout.inputs, layout.units, layout.lanes, layout.width
-    input_tasks = (inputs + DEPTH - 1) // DEPTH
-    of_inputs = task < input_tasks
-    k0 = (task if of_inputs else task - input_tasks) * DEPTH
-    some = min(DEPTH, (inputs if of_inputs else units) - k0)
-    to = panel_at + (1 + k0 + (0 if of_inputs else inputs)) * width
+def weight_gradient(
+    layout, d_panels, panels_at, blocks_from, blocks_to, k_from, k_to, x, residuals, r0, scratch, q0,
+    plan, batch, steps, pairs, reverse,
+):  # fmt: skip
+    """Compute the rows k_from..k_to of some gate panels' gradients (k = 0 is the bias, then inputs, then h).
+
+    Some pairs at a time, so that their slot gradients, which serve all rows of a panel, and their inputs and h, which
+    serve all panels, stay in the cache meanwhile.
+    """
+    inputs, lanes, width = layout.inputs, layout.lanes, layout.width
+    panel = (1 + inputs + layout.units) * width
     kept_h = r0 + pairs * layout.gates_row
-    one = q0 + PAIRS * DEPTH
+    x_from, x_to = max(k_from - 1, 0), min(k_to - 1, inputs)
+    h_from, h_to = max(k_from - 1 - inputs, 0), k_to - 1 - inputs
+    x_row = spread_rows(layout.inputs_padded, lanes)
+    one = q0 + PAIRS * x_row
     scratch[one] = 1.0
-    clear(d_panels, to, some * width, lanes)
-    if task == 0:
-        clear(d_panels, panel_at, width, lanes)
+    for block in range(blocks_from, blocks_to):
+        clear(d_panels, panels_at + block * panel + k_from * width, (k_to - k_from) * width, lanes)
     for first in range(0, pairs, PAIRS):
         count = min(PAIRS, pairs - first)
-        gates = r0 + first * layout.gates_row + block * width
-        if of_inputs:
-            gather_inputs(x, k0, some, scratch, q0, some, plan, batch, steps, inputs, first, count, reverse, lanes)
-            multiply(
-                scratch, q0, 1, some, residuals, gates, layout.gates_row, count,
-                d_panels, to, width, d_panels, to, width, some, width // lanes, lanes,
-            )  # fmt: skip
-        else:
-            multiply(
-                residuals, kept_h + first * layout.units_row + k0, 1, layout.units_row,
-                residuals, gates, layout.gates_row, count,
-                d_panels, to, width, d_panels, to, width, some, width // lanes, lanes,
-            )  # fmt: skip
-        if task == 0:
-            multiply(
-                scratch, one, 0, 0, residuals, gates, layout.gates_row, count,
-                d_panels, panel_at, width, d_panels, panel_at, width, 1, width // lanes, lanes,
-            )  # fmt: skip
+        if x_from < x_to:
+            gather_inputs(
+                x, x_from, x_to - x_from, scratch, q0, x_row, plan, batch, steps, inputs, first, count, reverse, lanes
+            )
+        h = kept_h + first * layout.units_row + h_from
+        for block in range(blocks_from, blocks_to):
+            slots = r0 + first * layout.gates_row + block * width
+            at = panels_at + block * panel
+            if k_from == 0:
+                multiply(
+                    scratch, one, 0, 0, residuals, slots, layout.gates_row, count,
+                    d_panels, at, width, d_panels, at, width, 1, width // lanes, lanes,
+                )  # fmt: skip
+            if x_from < x_to:
+                to = at + (1 + x_from) * width
+                multiply(
+                    scratch, q0, 1, x_row, residuals, slots, layout.gates_row, count,
+                    d_panels, to, width, d_panels, to, width, x_to - x_from, width // lanes, lanes,
+                )  # fmt: skip
+            if h_from < h_to:
+                to = at + (1 + inputs + h_from) * width
+                multiply(
+                    residuals, h, 1, layout.units_row, residuals, slots, layout.gates_row, count,
+                    d_panels, to, width, d_panels, to, width, h_to - h_from, width // lanes, lanes,
+                )  # fmt: skip
 
 
 @piece
@@ -207,57 +220,60 @@ def make_backward(cell: Any) -> Any:
     Its arguments: column panels of the recurrent matrices, then of the input matrices, of all directions; x (B, T, F);
     d_states (1 + M, D, B, H), of the final states in and of the initial ones out; d_out (B, T, D * H); residuals from
     forward; d_panels, written: gradients as gate panels; d_x (B, T, F), written at valid steps (size 0: not wanted);
-    scratch; the plan's numbers; B, T, F, H, L, D; number of pairs, shards, rows of the largest shard.
+    scratch; the plan's numbers; B, T, F, H, L, D; number of pairs, shards, rows of the largest shard; the number of threads to share the
+    weight gradients among; whether d_x is wanted.
     """
 
     @kernel(parallel=True, label=cell.__name__)
     def backward(
         columns: ReadReals, x: ReadReals, d_states: Reals, d_out: ReadReals, residuals: Reals, d_panels: Reals,
         d_x: Reals, scratch: Reals, plan: Integers, batch: Int, steps: Int, inputs: Int, units: Int, lanes: Int,
-        directions: Int, pairs: Int, shards: Int, largest: Int, want_x: Flag,
+        directions: Int, pairs: Int, shards: Int, largest: Int, workers: Int, want_x: Flag,
     ):  # fmt: skip
         longest = plan[batch] if batch > 0 else 0
         bounds = 2 * batch + longest + 1
         for task in prange(shards * directions):
             # Named tuples cannot enter a parallel loop, so each task makes its own.
-            weights = cell(columns)
+            weights = cell(address(columns))
             layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
             d, shard = task // shards, task % shards
             scan_back(
-                weights, layout, d * recurrent_columns_size(layout), d_states, d * batch * units,
-                directions * batch * units, d_out, d * units, directions * units,
-                residuals, d * residuals_size(layout, pairs), scratch, task * backward_scratch_size(layout, largest),
-                plan, batch, steps, pairs, plan[bounds + shard], plan[bounds + shard + 1], d == 1,
+                weights, layout, d * recurrent_columns_size(layout), address(d_states), d * batch * units,
+                directions * batch * units, address(d_out), d * units, directions * units,
+                address(residuals), d * residuals_size(layout, pairs),
+                address(scratch), task * backward_scratch_size(layout, largest), address(plan), batch, steps, pairs, plan[bounds + shard], plan[bounds + shard + 1], d == 1,
             )  # fmt: skip
         blocks = (units + lanes - 1) // lanes
-        parts = (inputs + DEPTH - 1) // DEPTH + (units + DEPTH - 1) // DEPTH
-        for task in prange(directions * blocks * parts):
-            weights = cell(columns)
+        groups = min(blocks, workers)
+        parts = (workers + directions * groups - 1) // (directions * groups)
+        for task in prange(directions * groups * parts):
+            weights = cell(address(columns))
             layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
-            panel, part = task // parts, task % parts
-            d = panel // blocks
+            d, group, part = task // (groups * parts), task // parts % groups, task % parts
+            depth = 1 + inputs + units
             weight_gradient(
-                layout, d_panels, panel * (1 + inputs + units) * layout.width, panel % blocks, part, x,
-                residuals, d * residuals_size(layout, pairs), scratch, task * merged_scratch_size(layout),
-                plan, batch, steps, pairs, d == 1,
+                layout, address(d_panels), d * blocks * depth * layout.width,
+                blocks * group // groups, blocks * (group + 1) // groups, depth * part // parts, depth * (part + 1) // parts,
+                address(x), address(residuals), d * residuals_size(layout, pairs),
+                address(scratch), task * merged_scratch_size(layout), address(plan), batch, steps, pairs, d == 1,
             )  # fmt: skip
         if want_x:
-            chunks = (pairs + DEPTH - 1) // DEPTH
+            chunks = (pairs + CHUNK - 1) // CHUNK
             for d in range(directions):
                 for task in prange(chunks):
-                    weights = cell(columns)
+                    weights = cell(address(columns))
                     layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
-                    first = task * DEPTH
+                    first = task * CHUNK
                     input_gradient(
-                        layout, columns, directions * recurrent_columns_size(layout) + d * input_columns_size(layout),
-                        d_x, residuals, d * residuals_size(layout, pairs), scratch, task * merged_scratch_size(layout),
-                        plan, batch, steps, first, min(DEPTH, pairs - first), d == 1, d == 1,
+                        layout, address(columns),
+                        directions * recurrent_columns_size(layout) + d * input_columns_size(layout), address(d_x),
+                        address(residuals), d * residuals_size(layout, pairs),
+                        address(scratch), task * merged_scratch_size(layout), address(plan), batch, steps, first, min(CHUNK, pairs - first), d == 1, d == 1,
                     )  # fmt: skip
 
     return backward
 
 
-def backward_tasks(layout: Any, directions: int, pairs: int) -> int:
+def backward_tasks(directions: int, pairs: int, workers: int) -> int:
     """Return the largest number of merged tasks that need scratch at the same time."""
-    parts = -(-layout.inputs // DEPTH) + -(-layout.units // DEPTH)
-    return max(directions * layout.blocks * parts, -(-pairs // DEPTH))
+    return max(directions * workers + workers, -(-pairs // CHUNK))

@@ -16,7 +16,7 @@ from fastseq.sequence.workspace import (
     residuals_size,
 )
 from fastseq.simd.gemm import multiply, multiply_row
-from fastseq.simd.lanes import load, load_group, store, store_group
+from fastseq.simd.lanes import address, load, load_group, store, store_group
 from fastseq.simd.memory import copy, copy_padded
 
 
@@ -152,14 +152,14 @@ def make_forward(cell: Any) -> Any:
         bounds = 2 * batch + longest + 1
         for task in prange(shards * directions):
             # Named tuples cannot enter a parallel loop, so each task makes its own.
-            weights = cell(panels)
+            weights = cell(address(panels))
             layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
             d, shard = task // shards, task % shards
             scan(
-                weights, layout, d * layout.blocks * (1 + inputs + units) * layout.width, x,
-                states, d * batch * units, directions * batch * units, out, d * units, directions * units,
-                residuals, d * residuals_size(layout, pairs), scratch, task * forward_scratch_size(layout, largest),
-                plan, batch, steps, pairs, plan[bounds + shard], plan[bounds + shard + 1], d == 1, keep,
+                weights, layout, d * layout.blocks * (1 + inputs + units) * layout.width, address(x),
+                address(states), d * batch * units, directions * batch * units,
+                address(out), d * units, directions * units, address(residuals), d * residuals_size(layout, pairs),
+                address(scratch), task * forward_scratch_size(layout, largest), address(plan), batch, steps, pairs, plan[bounds + shard], plan[bounds + shard + 1], d == 1, keep,
             )  # fmt: skip
 
     return forward

@@ -15,7 +15,7 @@ from fastseq.sequence.forward import advance
 from fastseq.sequence.workspace import layout_of
 from fastseq.simd.elementwise import apply
 from fastseq.simd.gemm import multiply
-from fastseq.simd.lanes import load, store
+from fastseq.simd.lanes import address, load, store
 from fastseq.simd.memory import copy
 
 HEADER = 3  # number of inputs, place of the input vector, number of instructions
@@ -69,7 +69,8 @@ def make_step(cell: Any) -> Any:
     """
 
     @kernel(label=cell.__name__)
-    def run(x: ReadReals, buffer: Reals, program: Integers, lanes: Int):
+    def run(x: ReadReals, reals: Reals, numbers: Integers, lanes: Int):
+        buffer, program = address(reals), address(numbers)
         if x.size != program[0]:
             return False
         weights = cell(buffer)

@@ -32,10 +32,10 @@ from fastseq.simd.lanes import VECTOR_BYTES
 
 TILE_ROWS = 24
 """Rows whose slots are computed before their gates are: a multiple of the tiles' rows, small enough for L1."""
-PAIRS = 64
-"""Pairs that a merged product takes at a time."""
-DEPTH = 96
-"""Rows of a gate panel's gradient that one task computes; a multiple of the tiles' rows."""
+PAIRS = 128
+"""Pairs that the product for the weight gradients takes at a time."""
+CHUNK = 96
+"""Pairs of one task of the product for the input gradient; a multiple of the tiles' rows."""
 SPREAD_LINES = 16
 
 
@@ -107,7 +107,8 @@ def backward_scratch_size(layout, rows):
 @shared
 def merged_scratch_size(layout):
     """Return the number of elements of scratch that a task of the merged products needs."""
-    return max(PAIRS * DEPTH, DEPTH * 4 * layout.lanes) + layout.lanes
+    inputs = PAIRS * spread_rows(layout.inputs_padded, layout.lanes) + layout.lanes
+    return max(inputs, CHUNK * 4 * layout.lanes)
 
 
 def lanes_per_vector(dtype: np.dtype) -> int:
@@ -175,32 +176,47 @@ def _plan(order: np.ndarray, lengths: np.ndarray, threads: int) -> Plan:
 
 
 class Pool:
-    """Buffers for reuse: residuals and scratch are large, and fresh pages cost more than the work done on them."""
+    """Buffers for reuse: residuals are large, and fresh pages cost more than the work done on them.
 
-    def __init__(self, kept: int = 8) -> None:
-        self._kept = kept
-        self._free: list[np.ndarray] = []
-        self._lock = threading.Lock()
+    Sizes are rounded up to steps of an eighth of a power of two, so that batches of about the same size share. Lists
+    are popped and appended to, which threads may do at once.
+    """
 
-    def take(self, size: int, dtype: Any) -> np.ndarray:
+    def __init__(self, kept: int = 4, sizes: int = 32) -> None:
+        self._kept, self._sizes = kept, sizes
+        self._free: dict[int, list[np.ndarray]] = {}
+
+    def take(self, size: int, dtype: np.dtype) -> np.ndarray:
         """Return an uninitialised flat array of ``size`` elements or more that begins on a cache line."""
-        dtype = np.dtype(dtype)
-        wanted = max(1, size) * dtype.itemsize
-        with self._lock:
-            fitting = [b for b in self._free if wanted <= b.nbytes <= 2 * wanted + 65536]
-            if fitting:
-                best = min(fitting, key=len)
-                self._free = [b for b in self._free if b is not best]
-                return best.view(dtype)
-        return aligned(-(-wanted // 64) * 64, np.uint8).view(dtype)
+        wanted = size * dtype.itemsize
+        step = 1 << max(6, wanted.bit_length() - 4)
+        rounded = -(-wanted // step) * step or 64
+        try:
+            return self._free[rounded].pop().view(dtype)
+        except (KeyError, IndexError):
+            return aligned(rounded, np.uint8).view(dtype)
 
     def give(self, buffer: np.ndarray) -> None:
         """Hand a buffer back; nobody may use it afterwards."""
-        with self._lock:
-            self._free.append(buffer.view(np.uint8))
-            if len(self._free) > self._kept:
-                self._free.sort(key=len)
-                del self._free[0]
+        if len(self._free) > self._sizes:
+            self._free.clear()
+        same = self._free.setdefault(buffer.nbytes, [])
+        if len(same) < self._kept:
+            same.append(buffer.view(np.uint8))
+
+
+class _Scratch(threading.local):
+    """One buffer per thread and element type, for kernels to write to while they run."""
+
+    def __init__(self) -> None:
+        self.buffers: dict[np.dtype, np.ndarray] = {}
+
+    def __call__(self, size: int, dtype: np.dtype) -> np.ndarray:
+        """Return the thread's buffer, of ``size`` elements or more; its contents hold until the next call."""
+        found = self.buffers.get(dtype)
+        if found is None or found.size < size:
+            found = self.buffers[dtype] = aligned(size + size // 4, dtype)
+        return found
 
 
 def aligned(size: int, dtype: Any) -> np.ndarray:
@@ -212,3 +228,4 @@ def aligned(size: int, dtype: Any) -> np.ndarray:
 
 
 pool = Pool()
+scratch = _Scratch()

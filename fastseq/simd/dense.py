@@ -14,7 +14,7 @@ import numpy as np
 
 from fastseq.jit import Int, ReadReals, Reals, kernel, prange
 from fastseq.simd.gemm import multiply
-from fastseq.simd.lanes import VECTOR_BYTES
+from fastseq.simd.lanes import VECTOR_BYTES, address
 from fastseq.simd.memory import copy
 
 ROWS = 96
@@ -61,15 +61,17 @@ def multiply_all(
         stride = w_k if w_k else width
         if some == width:
             multiply(
-                a, a0, a_row, a_k, w, w0, stride, depth, start, j0, 0, c, to, columns, count, vectors, lanes
-            )
+                address(a), a0, a_row, a_k, address(w), w0, stride, depth, address(start), j0, 0,
+                address(c), to, columns, count, vectors, lanes,
+            )  # fmt: skip
         else:
             own = task * ROWS * GROUP * lanes
             multiply(
-                a, a0, a_row, a_k, w, w0, stride, depth, start, j0, 0, scratch, own, width, count, vectors, lanes
-            )
+                address(a), a0, a_row, a_k, address(w), w0, stride, depth, address(start), j0, 0,
+                address(scratch), own, width, count, vectors, lanes,
+            )  # fmt: skip
             for r in range(count):
-                copy(scratch, own + r * width, c, to + r * columns, some, lanes)
+                copy(address(scratch), own + r * width, address(c), to + r * columns, some, lanes)
 
 
 def _strided(matrices: np.ndarray) -> tuple[np.ndarray, int, int]:

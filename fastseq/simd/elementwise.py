@@ -8,7 +8,7 @@ import numpy as np
 
 from fastseq.jit import Int, ReadReals, Real, Reals, kernel, piece
 from fastseq.simd import math
-from fastseq.simd.lanes import VECTOR_BYTES, at_least, at_most, load, load_head, store, store_head
+from fastseq.simd.lanes import VECTOR_BYTES, address, at_least, at_most, load, load_head, store, store_head
 
 KINDS = ("exp", "sigmoid", "tanh", "relu", "leaky_relu", "silu")
 EXP, SIGMOID, TANH, RELU, LEAKY_RELU, SILU = range(len(KINDS))
@@ -44,7 +44,7 @@ def apply(kind, slope, x, at, y, to, count, lanes):
 @kernel
 def apply_all(x: ReadReals, y: Reals, kind: Int, slope: Real, lanes: Int):
     """Write the function of all elements."""
-    apply(kind, slope, x, 0, y, 0, x.size, lanes)
+    apply(kind, slope, address(x), 0, address(y), 0, x.size, lanes)
 
 
 def elementwise(kind: int, x: np.ndarray, slope: float = 0.0) -> np.ndarray:

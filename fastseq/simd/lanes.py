@@ -73,17 +73,71 @@ class _LanesModel(models.PrimitiveModel):
 FLOAT32, FLOAT64 = Lanes(types.float32), Lanes(types.float64)
 
 
-def lanes_of(array: types.Array) -> Lanes:
-    """Return the lanes type of an array type of reals."""
-    return FLOAT32 if array.dtype == types.float32 else FLOAT64
+class Pointer(types.Type):
+    """The address of a flat array's first element: one machine word, and no reference counts in inner loops."""
+
+    def __init__(self, dtype: types.Number) -> None:
+        self.dtype = dtype
+        super().__init__(name=f"pointer_{dtype}")
+
+
+@register_model(Pointer)
+class _PointerModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Pointer) -> None:
+        super().__init__(manager, kind, manager.lookup(kind.dtype).get_data_type().as_pointer())
+
+
+@intrinsic
+def address(typing_context, array):
+    """Return the pointer to a flat array's elements; the array must stay alive as long as it is used."""
+
+    def codegen(context, builder, signature, arguments):
+        return context.make_array(signature.args[0])(context, builder, arguments[0]).data
+
+    return Pointer(array.dtype)(array), codegen
+
+
+@type_callable(operator.getitem)
+def _type_getitem(context):
+    def typer(pointer, index):
+        return pointer.dtype if isinstance(pointer, Pointer) and isinstance(index, types.Integer) else None
+
+    return typer
+
+
+@lower_builtin(operator.getitem, Pointer, types.Integer)
+def _getitem(context, builder, signature, arguments):
+    return builder.load(builder.gep(arguments[0], [context.cast(builder, arguments[1], signature.args[1], types.intp)]))
+
+
+@type_callable(operator.setitem)
+def _type_setitem(context):
+    def typer(pointer, index, value):
+        fits = isinstance(pointer, Pointer) and isinstance(index, types.Integer) and isinstance(value, types.Number)
+        return types.void(pointer, index, pointer.dtype) if fits else None
+
+    return typer
+
+
+@lower_builtin(operator.setitem, Pointer, types.Integer, types.Number)
+def _setitem(context, builder, signature, arguments):
+    pointer, index, value = arguments
+    place = builder.gep(pointer, [context.cast(builder, index, signature.args[1], types.intp)])
+    builder.store(context.cast(builder, value, signature.args[2], signature.args[0].dtype), place)
+
+
+def lanes_of(memory: types.Type) -> Lanes:
+    """Return the lanes type of an array or pointer type of reals."""
+    return FLOAT32 if memory.dtype == types.float32 else FLOAT64
 
 
 # ---- LLVM pieces, used by the tiles in gemm.py too ------------------------------------------------------------
 
 
-def pointer(context: Any, builder: ir.IRBuilder, array_type: types.Array, array: Any, offset: Any) -> Any:
-    """Return the address of a flat array's element."""
-    return builder.gep(context.make_array(array_type)(context, builder, array).data, [offset])
+def pointer(context: Any, builder: ir.IRBuilder, kind: types.Type, memory: Any, offset: Any) -> Any:
+    """Return the address of an element of a flat array or behind a pointer."""
+    base = memory if isinstance(kind, Pointer) else context.make_array(kind)(context, builder, memory).data
+    return builder.gep(base, [offset])
 
 
 def load_vector(builder: ir.IRBuilder, kind: Lanes, address: Any) -> Any:
