@@ -1,0 +1,299 @@
+"""Kernels in the cache and on threads: whole entries or none, no stale code, no swapped twins, safe after fork."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numba.core import event
+
+from fastseq import jit
+
+ROOT = Path(__file__).resolve().parents[1]
+_numbers = itertools.count()
+posix = pytest.mark.skipif(os.name == "nt", reason="permission bits and fork are POSIX")
+
+
+def make_kernel(factor: float, parallel: bool = False) -> jit.Kernel:
+    """A kernel of its own: values times a factor, into ``out``."""
+
+    def scale(values: jit.ReadReals, out: jit.Reals):
+        for k in jit.prange(values.size):
+            out[k] = values[k] * factor
+
+    scale.__annotations__ = {"values": "ReadReals", "out": "Reals"}
+    return jit.kernel(scale, parallel=parallel, label=f"test{next(_numbers)}")
+
+
+def run(kernel: jit.Kernel, work: float = 0.0, dtype: type = np.float32) -> np.ndarray:
+    """What the kernel makes of 0, 1, 2."""
+    out = np.empty(3, dtype)
+    kernel.launch(work, np.arange(3, dtype=dtype), out)
+    return out
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache folder that nothing else uses; gives the folder of this version's entries."""
+    monkeypatch.setenv("FASTSEQ_CACHE_DIR", str(tmp_path / "kernels"))
+    monkeypatch.setattr(jit, "_folder", [])
+    return jit.cache_folder()
+
+
+def forget(kernel: jit.Kernel) -> None:
+    """Drop what this process has compiled, as a new process would start."""
+    kernel._ready.clear()
+
+
+def compilations(kernel: jit.Kernel) -> int:
+    """How many compilations a run of the kernel starts."""
+    with event.install_recorder("numba:compile") as recorder:
+        np.testing.assert_array_equal(run(kernel)[1:2], run(kernel)[2:] / 2)
+    return sum(happened.is_start for _, happened in recorder.buffer)
+
+
+def test_an_entry_is_whole_private_and_used(cache):
+    kernel = make_kernel(3.0)
+    assert compilations(kernel) > 0
+    (entry,) = cache.iterdir()
+    assert entry.name == f"{kernel.name}-float32-serial" and (entry / "seal").is_file()
+    if os.name != "nt":
+        assert not stat.S_IMODE(cache.stat().st_mode) & 0o077
+    forget(kernel)
+    assert compilations(kernel) == 0
+    np.testing.assert_array_equal(run(kernel), [0, 3, 6])
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "missing", "unsealed"])
+def test_a_damaged_entry_is_compiled_anew_and_replaced(cache, damage):
+    kernel = make_kernel(3.0)
+    run(kernel)
+    (entry,) = cache.iterdir()
+    code = next(entry.rglob("*.nbc"))
+    if damage == "flipped":
+        content = bytearray(code.read_bytes())
+        content[len(content) // 2] ^= 1
+        code.write_bytes(content)
+    elif damage == "truncated":
+        code.write_bytes(code.read_bytes()[:100])
+    else:
+        (code if damage == "missing" else entry / "seal").unlink()
+    forget(kernel)
+    np.testing.assert_array_equal(run(kernel), [0, 3, 6])
+    forget(kernel)
+    assert compilations(kernel) == 0
+    assert [folder.name for folder in cache.iterdir()] == [entry.name]
+
+
+def test_twins_and_element_types_have_entries_of_their_own(cache):
+    kernel = make_kernel(2.0, parallel=True)
+    for several in (False, True):
+        for dtype in (np.float32, np.float64):
+            out = np.empty(3, dtype)
+            kernel.twin(np.dtype(dtype), several)(np.arange(3, dtype=dtype), out)
+            np.testing.assert_array_equal(out, [0, 2, 4])
+    assert len(list(cache.iterdir())) == 4
+    assert "parallel" in {word for folder in cache.iterdir() for word in folder.name.split("-")}
+
+
+def test_any_edit_of_a_kernel_source_is_another_cache(tmp_path, monkeypatch):
+    source = tmp_path / "source.py"
+    source.write_text("one = 1\n")
+    monkeypatch.setattr(jit, "_sources", lambda: [source])
+    before = jit._digest()
+    assert jit._digest() == before
+    source.write_text("one = 2\n")
+    assert jit._digest() != before
+
+
+def test_all_sources_that_are_compiled_are_digested():
+    import fastseq.nn
+    import fastseq.optim
+    import fastseq.streaming
+
+    assert fastseq.nn and fastseq.optim and fastseq.streaming
+    digested = set(jit._sources())
+    for kernel in jit.kernels():
+        if kernel.function.__module__.startswith("fastseq."):
+            assert Path(kernel.function.__code__.co_filename) in digested, kernel.name
+
+
+@posix
+def test_a_folder_that_others_can_write_to_is_refused(tmp_path, monkeypatch):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    monkeypatch.setenv("FASTSEQ_CACHE_DIR", str(shared))
+    monkeypatch.setattr(jit, "_folder", [])
+    with pytest.warns(RuntimeWarning, match="only you can write to"):
+        np.testing.assert_array_equal(run(make_kernel(3.0)), [0, 3, 6])
+    assert not list(shared.iterdir())
+
+
+def test_kernels_run_without_any_cache(tmp_path, monkeypatch):
+    blocked = tmp_path / "a file"
+    blocked.write_text("")
+    monkeypatch.setenv("FASTSEQ_CACHE_DIR", str(blocked / "below"))
+    monkeypatch.setattr(jit, "_folder", [])
+    assert jit.cache_folder() is None
+    np.testing.assert_array_equal(run(make_kernel(3.0)), [0, 3, 6])
+
+
+def test_only_the_latest_versions_are_kept(cache, monkeypatch):
+    root = cache.parent
+    for number in range(2 * jit.KEPT_DIGESTS):
+        old = root / f"{number:016x}"
+        old.mkdir()
+        os.utime(old, (number, number))
+    monkeypatch.setattr(jit, "_folder", [])
+    jit.cache_folder()
+    kept = {folder.name for folder in root.iterdir()}
+    assert cache.name in kept and len(kept) <= jit.KEPT_DIGESTS
+    assert f"{0:016x}" not in kept
+
+
+def test_a_kernel_wants_known_annotations_and_a_name_of_its_own():
+    def unknown(values):
+        return values
+
+    with pytest.raises(TypeError, match="expected annotations from Reals"):
+        jit.kernel(unknown, label="unknown")
+    kernel = make_kernel(1.0)
+    kernel.function.__annotations__ = {"values": "ReadReals", "out": "Reals"}
+    with pytest.raises(ValueError, match="tells this .* from others"):
+        jit.kernel(kernel.function)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize(
+    ("count", "error"), [(0, ValueError), (10**6, ValueError), (1.0, TypeError), (True, TypeError)]
+)
+def test_bad_thread_counts(count, error):
+    before = jit.get_num_threads()
+    with pytest.raises(error, match="count: expected an integer"):
+        jit.set_num_threads(count)
+    assert jit.get_num_threads() == before
+
+
+def test_warm_up_reports_each_specialisation(cache, monkeypatch):
+    kernels = [make_kernel(2.0), make_kernel(3.0, parallel=True)]
+    monkeypatch.setattr(jit, "_kernels", kernels)
+    seen = []
+    seconds = jit.warmup((np.float32, np.float64), lambda *facts: seen.append(facts))
+    assert [(done, of) for _, _, done, of in seen] == [(n, 6) for n in range(1, 7)]
+    assert seconds > 0 and len(list(cache.iterdir())) == 6
+
+
+def script(body: str, **environment: str) -> str:
+    """What a script prints in a process of its own; its exit must be clean."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(body)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, (done.returncode, done.stderr)
+    return done.stdout.strip()
+
+
+WORK = """
+    import numpy as np
+    import fastseq as fs
+    from fastseq import nn, optim
+
+    def work():
+        fs.manual_seed(0)
+        model = nn.Sequential(nn.LSTM(3, 40, 1), nn.Linear(40, 1))
+        x = np.random.default_rng(0).standard_normal((32, 40, 3), dtype=np.float32)
+        optimizer = optim.Adam(model.parameters())
+        nn.functional.mse_loss(model(x), np.zeros((32, 40, 1), np.float32)).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        stream = fs.Stream(model.eval())
+        with fs.no_grad():
+            return model(x).numpy().tobytes() + stream.step(x[0, 0]).tobytes()
+"""
+
+
+@pytest.mark.slow
+def test_a_second_process_compiles_nothing(tmp_path):
+    environment = {"FASTSEQ_CACHE_DIR": str(tmp_path / "kernels")}
+    counted = """
+    from numba.core import event
+    with event.install_recorder("numba:compile") as recorder:
+        work()
+    print(sum(happened.is_start for _, happened in recorder.buffer))
+    """
+    assert int(script(WORK + counted, **environment)) > 0
+    assert int(script(WORK + counted, **environment)) == 0
+
+
+@posix
+def test_a_forked_child_can_work():
+    script(
+        WORK
+        + """
+    import os, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of any fork with threads about
+    before = work()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if work() == before else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, status
+    assert work() == before
+    """
+    )
+
+
+@pytest.mark.parametrize("layer", ["workqueue", "default"])
+def test_threads_share_a_process(layer):
+    script(
+        WORK
+        + """
+    from concurrent.futures import ThreadPoolExecutor
+    before = work()
+    x = np.random.default_rng(1).standard_normal((32, 40, 3), dtype=np.float32)
+    model = nn.LSTM(3, 40)
+
+    def infer(_):
+        with fs.no_grad():
+            return model(x)[0].numpy().tobytes()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(infer, range(64)))) == 1
+    """,
+        NUMBA_THREADING_LAYER=layer,
+    )
+
+
+@pytest.mark.slow
+def test_processes_that_start_cold_together_agree(tmp_path):
+    code = textwrap.dedent(WORK + "\n    import hashlib; print(hashlib.sha256(work()).hexdigest())")
+    environment = {**os.environ, "FASTSEQ_CACHE_DIR": str(tmp_path / "kernels")}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    answers = {process.communicate(timeout=280)[0] for process in processes}
+    assert [process.returncode for process in processes] == [0] * 4
+    assert len(answers) == 1 and answers != {b""}
+    (folder,) = (tmp_path / "kernels").iterdir()
+    assert all((entry / "seal").is_file() for entry in folder.iterdir())
+
+
+def test_no_warning_is_left_to_the_user():
+    kernel = make_kernel(3.0, parallel=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(kernel)
