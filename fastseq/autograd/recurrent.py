@@ -48,12 +48,18 @@ class PackedLayer:
         self._gates: tuple[Any, np.ndarray] | None = None
         self._columns: tuple[Any, np.ndarray] | None = None
 
-    def _state(self) -> tuple[Any, ...]:
-        return tuple((id(p._data), p.version) for p in self.parameters)
+    def state(self) -> list[int]:
+        """Return what changes whenever a parameter does."""
+        return [number for p in self.parameters for number in (id(p._data), p._version[0])]
 
-    def gates(self) -> np.ndarray:
-        """Return the gate panels of all directions."""
-        state = self._state()
+    def gates(self, state: list[int]) -> np.ndarray:
+        """Return the gate panels of all directions.
+
+        Parameters
+        ----------
+        state
+            What `state` returns now.
+        """
         if self._gates is None or self._gates[0] != state:
             layout = self.layout
             size = pack.gate_panels_size(layout.inputs, layout.units, layout.slots, layout.lanes)
@@ -70,9 +76,14 @@ class PackedLayer:
             self._gates = state, panels
         return self._gates[1]
 
-    def columns(self) -> np.ndarray:
-        """Return the column panels: the recurrent matrices of all directions, then the input matrices."""
-        state = self._state()
+    def columns(self, state: list[int]) -> np.ndarray:
+        """Return the column panels: the recurrent matrices of all directions, then the input matrices.
+
+        Parameters
+        ----------
+        state
+            What `state` returns now.
+        """
         if self._columns is None or self._columns[0] != state:
             layout = self.layout
             matrices = [d[1] for d in self.directions] + [d[0] for d in self.directions]
@@ -111,7 +122,7 @@ class PackedLayer:
                 panels, d * size, d_w_ih.reshape(-1), d_w_hh.reshape(-1), d_bias,
                 layout.inputs, layout.units, layout.slots, layout.lanes,
             )  # fmt: skip
-            found += [d_w_ih, d_w_hh] if b_ih is None else [d_w_ih, d_w_hh, d_bias, d_bias]
+            found += [d_w_ih, d_w_hh] if b_ih is None else [d_w_ih, d_w_hh, d_bias, d_bias.copy()]
         return found
 
 
@@ -147,15 +158,16 @@ def recurrent(
     keep = is_grad_enabled() and any(t.requires_grad for t in wanted)
 
     states = np.zeros((1 + layout.memories, directions, batch, units), dtype)
-    for j, state in enumerate(initial):
-        if state is not None:
-            states[j] = state._data
+    for j, given in enumerate(initial):
+        if given is not None:
+            states[j] = given._data
     out = (np.empty if full else np.zeros)((batch, steps, directions * units), dtype)
     residuals_size = workspace.residuals_size(layout, plan.pairs) * directions if keep else 0
     residuals = workspace.pool.take(residuals_size, dtype)
     tasks = plan.shards * directions
     x_flat = np.ascontiguousarray(x._data).reshape(-1)
-    gates, columns = layer.gates(), layer.columns() if keep else None
+    state = layer.state()
+    gates, columns = layer.gates(state), layer.columns(state) if keep else None
     work = 2.0 * plan.pairs * directions * layout.slots * units * (inputs + units)
     sizes = batch, steps, inputs, units, layout.lanes, directions, plan.pairs, plan.shards, plan.largest
     forward.launch(
@@ -190,4 +202,4 @@ def recurrent(
         given = [d_states[j] for j, state in enumerate(initial) if state is not None]
         return (d_x if want_x else None, *given, *parameters)
 
-    return make_node(tuple(wanted), (out, *states), back)
+    return make_node(tuple(wanted), (out, *states), back, fresh=True)

@@ -30,16 +30,18 @@ class Node:
     A *joint* node has ``outputs`` > 0 outputs and one function ``backward`` from all their gradients to all input
     gradients; each edge is ``(target, output of target, position among the inputs)``.
 
+    ``fresh`` says that a joint node's ``backward`` gives its results away: leaves keep them instead of copies.
     ``guards`` pairs version counters with their values at recording: a write to a saved array is noticed.
     """
 
-    __slots__ = ("number", "edges", "backward", "outputs", "guards")
+    __slots__ = ("number", "edges", "backward", "outputs", "guards", "fresh")
 
     number: int
     edges: list[tuple[Any, int, Any]] | None
     backward: Callable[..., Any] | None
     outputs: int
     guards: list[tuple[list[int], int]]
+    fresh: bool
 
 
 def run_backward(root: Node, index: int, gradient: Array) -> None:
@@ -122,7 +124,7 @@ def _drain(heap: list[tuple[int, Node]], waiting: dict[Node, Any], deliver: Call
                 else:
                     target._accumulate(part)
         else:
-            parts = backward(tuple(received))
+            parts, fresh = backward(tuple(received)), node.fresh
             for target, output, position in edges:
                 part = parts[position]
                 if part is None:
@@ -130,4 +132,4 @@ def _drain(heap: list[tuple[int, Node]], waiting: dict[Node, Any], deliver: Call
                 if type(target) is Node:
                     deliver(target, output, part)
                 else:
-                    target._accumulate(part)
+                    target._accumulate(part, fresh)

@@ -322,8 +322,11 @@ class Tensor(TensorMethods, InPlace):
         else:
             run_backward(self._node, self._index, array)
 
-    def _accumulate(self, gradient: NDArray[Any]) -> None:
-        """Add ``gradient`` to ``grad``; the first one is copied, into ``_grad_buffer`` where there is one."""
+    def _accumulate(self, gradient: NDArray[Any], fresh: bool = False) -> None:
+        """Add ``gradient`` to ``grad``; the first one is copied, into ``_grad_buffer`` where there is one.
+
+        A ``fresh`` one, which nobody else holds, is kept where there is no buffer.
+        """
         data = self._data
         if gradient.shape != data.shape:
             raise checks.value_error("gradient", f"shape {data.shape}", gradient)
@@ -333,7 +336,7 @@ class Tensor(TensorMethods, InPlace):
                 return
             buffer = self._grad_buffer
             if buffer is None:
-                buffer = np.array(gradient, data.dtype)
+                buffer = gradient if fresh and gradient.dtype == data.dtype else np.array(gradient, data.dtype)
             else:
                 buffer[...] = gradient
             self.grad = wrap(buffer)
@@ -425,6 +428,7 @@ def make_node(
     backward: Callable[[tuple[NDArray[Any] | None, ...]], tuple[NDArray[Any] | None, ...]],
     *,
     saves: bool = True,
+    fresh: bool = False,
 ) -> tuple[Tensor, ...]:
     """Return the results of a fused operation, as one node of the tape if any input requires grad.
 
@@ -440,6 +444,8 @@ def make_node(
         Called at most once. Let the closure hold arrays, not output tensors.
     saves
         Whether ``backward`` reads the values of the inputs: it then refuses to run if one was written to since.
+    fresh
+        Whether the arrays that ``backward`` returns are new, writable, distinct and held by nobody else.
 
     Returns
     -------
@@ -463,6 +469,7 @@ def make_node(
             node.backward = backward
             node.outputs = len(results)
             node.guards = guards
+            node.fresh = fresh
             for index, result in enumerate(results):
                 if result._data.dtype.kind == "f":
                     result._node = node

@@ -175,6 +175,24 @@ def _head_mask(builder: ir.IRBuilder, kind: Lanes, count: Any) -> Any:
     return builder.icmp_signed("<", ir.Constant(wide, list(range(kind.count))), counts)
 
 
+def _masked_load(builder: ir.IRBuilder, kind: Lanes, address: Any, mask: Any) -> Any:
+    """Load the lanes of the mask, zeros in the others, which are not touched."""
+    source = builder.bitcast(address, kind.vector_ir.as_pointer())
+    form = ir.FunctionType(kind.vector_ir, [source.type, I32, mask.type, kind.vector_ir])
+    name = f"llvm.masked.load.v{kind.count}f{kind.real.bitwidth}.p0"
+    function = cgutils.get_or_insert_function(builder.module, form, name)
+    return builder.call(function, [source, ir.Constant(I32, kind.real.bitwidth // 8), mask, kind.constant(0.0)])
+
+
+def _masked_store(builder: ir.IRBuilder, kind: Lanes, value: Any, address: Any, mask: Any) -> None:
+    """Store the lanes of the mask; nothing else is touched."""
+    target = builder.bitcast(address, kind.vector_ir.as_pointer())
+    form = ir.FunctionType(ir.VoidType(), [kind.vector_ir, target.type, I32, mask.type])
+    name = f"llvm.masked.store.v{kind.count}f{kind.real.bitwidth}.p0"
+    function = cgutils.get_or_insert_function(builder.module, form, name)
+    builder.call(function, [value, target, ir.Constant(I32, kind.real.bitwidth // 8), mask])
+
+
 # ---- memory ---------------------------------------------------------------------------------------------------
 
 
@@ -211,12 +229,7 @@ def load_head(typing_context, array, offset, count):
         array, offset, count = arguments
         address = pointer(context, builder, signature.args[0], array, offset)
         mask = _head_mask(builder, kind, count)
-        name = f"llvm.masked.load.v{kind.count}f{kind.real.bitwidth}.p0"
-        source = builder.bitcast(address, kind.vector_ir.as_pointer())
-        form = ir.FunctionType(kind.vector_ir, [source.type, I32, mask.type, kind.vector_ir])
-        function = cgutils.get_or_insert_function(builder.module, form, name)
-        align = ir.Constant(I32, kind.real.bitwidth // 8)
-        return builder.call(function, [source, align, mask, kind.constant(0.0)])
+        return _masked_load(builder, kind, address, mask)
 
     return kind(array, types.intp, types.intp), codegen
 
@@ -230,11 +243,7 @@ def store_head(typing_context, array, offset, value, count):
         array, offset, value, count = arguments
         address = pointer(context, builder, signature.args[0], array, offset)
         mask = _head_mask(builder, kind, count)
-        name = f"llvm.masked.store.v{kind.count}f{kind.real.bitwidth}.p0"
-        target = builder.bitcast(address, kind.vector_ir.as_pointer())
-        form = ir.FunctionType(ir.VoidType(), [kind.vector_ir, target.type, I32, mask.type])
-        function = cgutils.get_or_insert_function(builder.module, form, name)
-        builder.call(function, [value, target, ir.Constant(I32, kind.real.bitwidth // 8), mask])
+        _masked_store(builder, kind, value, address, mask)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, kind, types.intp), codegen
@@ -271,6 +280,54 @@ def store_group(typing_context, array, offset, stride, values):
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.intp, values), codegen
+
+
+@intrinsic
+def turn(typing_context, source, at, source_row, rows, columns, target, to, target_row, pad):
+    """Copy a block of ``rows`` x ``columns`` elements (at most one vector each way) transposed.
+
+    Writes ``columns`` rows of the target: whole vectors with zeros behind the ``rows`` elements if ``pad``, else just
+    these elements. Nothing else is read or written.
+    """
+    kind = lanes_of(source)
+    count = kind.count
+
+    def codegen(context, builder, signature, arguments):
+        source, at, source_row, rows, columns, target, to, target_row, pad = arguments
+
+        def number(value):
+            return ir.Constant(I64, value)
+
+        def inside(index, limit, wanted):
+            return builder.select(builder.icmp_signed("<", number(index), limit), wanted, number(0))
+
+        base = pointer(context, builder, signature.args[0], source, at)
+        vectors = []
+        for r in range(count):
+            place = builder.gep(base, [builder.mul(source_row, number(r))])
+            vectors.append(_masked_load(builder, kind, place, _head_mask(builder, kind, inside(r, rows, columns))))
+        half = count // 2
+        while half:  # exchange the off-diagonal quarters, of ever smaller squares
+            for i in range(count):
+                if i & half:
+                    continue
+                a, b = vectors[i], vectors[i + half]
+                low = [j if not j & half else count + j - half for j in range(count)]
+                high = [j + half if not j & half else count + j for j in range(count)]
+                wide = ir.VectorType(I32, count)
+                vectors[i] = builder.shuffle_vector(a, b, ir.Constant(wide, low))
+                vectors[i + half] = builder.shuffle_vector(a, b, ir.Constant(wide, high))
+            half //= 2
+        base = pointer(context, builder, signature.args[5], target, to)
+        width = builder.select(context.cast(builder, pad, signature.args[8], types.boolean), number(count), rows)
+        for c in range(count):
+            place = builder.gep(base, [builder.mul(target_row, number(c))])
+            mask = _head_mask(builder, kind, inside(c, columns, width))
+            _masked_store(builder, kind, vectors[c], place, mask)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(source, n, n, n, n, target, n, n, types.boolean), codegen
 
 
 @intrinsic

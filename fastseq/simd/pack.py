@@ -20,7 +20,8 @@ them: the matrix's columns in groups of up to `PANEL_VECTORS` vectors::
 
 from __future__ import annotations
 
-from fastseq.jit import Int, ReadReals, Reals, kernel, shared
+from fastseq.jit import Int, ReadReals, Reals, kernel, piece, shared
+from fastseq.simd.lanes import address, turn
 
 PANEL_VECTORS = 4
 
@@ -37,6 +38,22 @@ def column_panels_size(columns, units, slots, lanes):
     return (units + lanes - 1) // lanes * slots * lanes * ((columns + lanes - 1) // lanes * lanes)
 
 
+@piece
+def turn_matrix(matrix, row0, columns, panels, to, width, some, lanes):
+    """Write ``some`` rows of a (rows, columns) matrix, from ``row0`` on, as lanes of ``columns`` rows of a panel."""
+    for k in range(0, columns, lanes):
+        turn(
+            matrix, row0 * columns + k, columns, some, min(lanes, columns - k), panels, to + k * width, width, True
+        )
+
+
+@piece
+def turn_back(panels, at, width, some, matrix, row0, columns, lanes):
+    """Write lanes of ``columns`` rows of a panel as ``some`` rows of a (rows, columns) matrix, from ``row0`` on."""
+    for k in range(0, columns, lanes):
+        turn(panels, at + k * width, width, min(lanes, columns - k), some, matrix, row0 * columns + k, columns, False)
+
+
 @kernel
 def pack_gates(
     w_ih: ReadReals, w_hh: ReadReals, b_ih: ReadReals, b_hh: ReadReals, panels: Reals, at: Int,
@@ -45,23 +62,16 @@ def pack_gates(
     """Write gate panels to panels[at:]; a bias of size 0 counts as zeros."""
     depth, width = 1 + inputs + units, slots * lanes
     for block in range((units + lanes - 1) // lanes):
+        some = min(lanes, units - block * lanes)
         for slot in range(slots):
+            to, row = at + block * depth * width + slot * lanes, slot * units + block * lanes
             for lane in range(lanes):
-                to = at + block * depth * width + slot * lanes + lane
-                unit = block * lanes + lane
-                if unit >= units:
-                    for k in range(depth):
-                        panels[to + k * width] = 0.0
-                    continue
-                row = slot * units + unit
-                bias = b_ih[row] if b_ih.size else panels.dtype.type(0.0)
-                panels[to] = bias + b_hh[row] if b_hh.size else bias
-                to += width
-                for k in range(inputs):
-                    panels[to + k * width] = w_ih[row * inputs + k]
-                to += inputs * width
-                for k in range(units):
-                    panels[to + k * width] = w_hh[row * units + k]
+                bias = panels.dtype.type(0.0)
+                if lane < some and b_ih.size:
+                    bias = b_ih[row + lane] + b_hh[row + lane]
+                panels[to + lane] = bias
+            turn_matrix(address(w_ih), row, inputs, address(panels), to + width, width, some, lanes)
+            turn_matrix(address(w_hh), row, units, address(panels), to + (1 + inputs) * width, width, some, lanes)
 
 
 @kernel
@@ -70,18 +80,15 @@ def unpack_gates(
 ):
     """Read gate panels (of gradients, say) at panels[at:] back into matrices; a bias of size 0 is left out."""
     depth, width = 1 + inputs + units, slots * lanes
-    for slot in range(slots):
-        for unit in range(units):
-            block, lane, row = unit // lanes, unit % lanes, slot * units + unit
-            source = at + block * depth * width + slot * lanes + lane
+    for block in range((units + lanes - 1) // lanes):
+        some = min(lanes, units - block * lanes)
+        for slot in range(slots):
+            source, row = at + block * depth * width + slot * lanes, slot * units + block * lanes
             if bias.size:
-                bias[row] = panels[source]
-            source += width
-            for k in range(inputs):
-                w_ih[row * inputs + k] = panels[source + k * width]
-            source += inputs * width
-            for k in range(units):
-                w_hh[row * units + k] = panels[source + k * width]
+                for lane in range(some):
+                    bias[row + lane] = panels[source + lane]
+            turn_back(address(panels), source + width, width, some, address(w_ih), row, inputs, lanes)
+            turn_back(address(panels), source + (1 + inputs) * width, width, some, address(w_hh), row, units, lanes)
 
 
 @kernel

@@ -94,7 +94,8 @@ class _Writer:
         for number in range(layer.num_layers):
             units = layer.hidden_size
             layout = layout_of(self.features, units, len(spec.slots), len(spec.memories), self.lanes)
-            panels = self.put(layer.packed(number).gates())
+            packed = layer.packed(number)
+            panels = self.put(packed.gates(packed.state()))
             z, following = self.room(layout.z_row), self.room(layout.z_row)
             memory = self.room(max(1, layout.memories) * layout.units_row)
             acc = self.room(2 * layout.width)

@@ -81,7 +81,7 @@ class Rows:
         """
         lengths = self.lengths[rows]
         if self._array is not None and not self.ragged:
-            return self._array.take(rows, axis=0), lengths
+            return self._array[rows], lengths
         steps = max(1, int(lengths.max()))
         data = np.zeros((len(rows), steps, self.features), self.dtype)
         for target, row, length in zip(data, rows, lengths, strict=True):
@@ -172,7 +172,7 @@ class Targets:
             (b, ...) or (b, t, ...).
         """
         if self._array is not None and not self.per_step:
-            return self._array.take(rows, axis=0)
+            return self._array[rows]
         first = self._list[0] if self._array is None else self._array[0]
         data = np.zeros((len(rows), steps, *first.shape[1:]), first.dtype)
         for target, row in zip(data, rows, strict=True):
