@@ -8,7 +8,6 @@ import pytest
 from fastseq.autograd.recurrent import PackedLayer, recurrent
 from fastseq.autograd.tensor import Tensor
 from fastseq.sequence import workspace
-from fastseq.sequence.backward import backward_tasks
 from tests.sequence.linear_cell import LinearWeights, case, expected, run
 from tests.sequence.test_forward import SIZES
 
@@ -17,7 +16,7 @@ MARGIN = 64
 
 
 class GuardedPool:
-    """Hands out buffers of exactly the size asked for, full of NaN, between canaries."""
+    """Hands out buffers and scratch of exactly the size asked for, full of NaN, between canaries."""
 
     def __init__(self) -> None:
         self.taken: list[np.ndarray] = []
@@ -27,6 +26,8 @@ class GuardedPool:
         whole[MARGIN : MARGIN + size] = np.nan
         self.taken.append(whole)
         return whole[MARGIN : MARGIN + size]
+
+    __call__ = take
 
     def give(self, buffer):
         """Spoil what was given back: nobody may use it any more."""
@@ -42,6 +43,7 @@ class GuardedPool:
 def guarded(monkeypatch) -> GuardedPool:
     pool = GuardedPool()
     monkeypatch.setattr(workspace, "pool", pool)
+    monkeypatch.setattr(workspace, "scratch", pool)
     return pool
 
 
@@ -57,11 +59,23 @@ def test_all_gradients_are_exact(sizes, directions, rng, guarded):
 
 
 def test_more_pairs_than_a_product_takes_at_a_time(rng, guarded):
-    # PAIRS = 64, DEPTH = 96: several chunks of pairs, of inputs and of units, none of them full
+    # several chunks of pairs, of inputs and of units, none of them full
     given = case(rng, 70, 3, 101, 99, 2)
     got, want = run(given), expected(given)
     for name in want:
         np.testing.assert_array_equal(got[name], want[name], err_msg=name)
+    guarded.check()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 16])
+def test_any_number_of_tasks(count, rng, guarded, shards):
+    # weight gradients are cut by blocks, then by rows of a panel: few blocks for many threads, and the reverse
+    shards(count)
+    for sizes in ((9, 3, 4, 5), (20, 2, 3, 70)):
+        given = case(rng, *sizes, 2)
+        got, want = run(given), expected(given)
+        for name in want:
+            np.testing.assert_array_equal(got[name], want[name], err_msg=name)
     guarded.check()
 
 
@@ -109,9 +123,3 @@ def test_an_input_that_needs_no_gradient_gets_none(rng):
         for n, name in enumerate(("w_ih", "w_hh", "b_ih", "b_hh")):
             got = layer.parameters[4 * d + n].grad.numpy()
             np.testing.assert_array_equal(got, want[f"d_{name}_{d}"], err_msg=name)
-
-
-def test_scratch_is_shared_by_as_many_tasks_as_there_are():
-    layout = workspace.layout_of(100, 70, 4, 1, 16)
-    assert backward_tasks(layout, 2, 10) == 2 * 5 * (2 + 1)
-    assert backward_tasks(layout, 1, 10_000) == -(-10_000 // 96)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from fastseq.sequence.workspace import (
     lanes_per_vector,
     layout_of,
     plan_batch,
+    scratch,
     spread_rows,
 )
 
@@ -95,29 +98,38 @@ def test_aligned_arrays_begin_on_a_cache_line(size, dtype):
     assert array.ctypes.data % 64 == 0
 
 
+F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
+
+
 def test_the_pool_gives_back_what_it_got():
     pool = Pool()
-    first = pool.take(1000, np.float32)
-    assert first.size >= 1000 and first.dtype == np.float32 and first.ctypes.data % 64 == 0
+    first = pool.take(1000, F32)
+    assert first.size >= 1000 and first.dtype == F32 and first.ctypes.data % 64 == 0
     place = first.ctypes.data
     pool.give(first)
-    again = pool.take(400, np.float64)
-    assert again.ctypes.data == place and again.dtype == np.float64 and again.size >= 400
-    other = pool.take(400, np.float64)
+    again = pool.take(500, F64)
+    assert again.ctypes.data == place and again.dtype == F64 and again.size >= 500
+    other = pool.take(500, F64)
     assert not np.shares_memory(again, other), "a buffer has one user at a time"
 
 
-def test_the_pool_does_not_waste_a_large_buffer_on_a_small_request():
+@pytest.mark.parametrize("dtype", [F32, F64])
+def test_the_pool_rounds_sizes_up_by_little(dtype):
     pool = Pool()
-    pool.give(aligned(10_000_000, np.uint8))
-    assert pool.take(10, np.float32).nbytes < 100_000
+    for size in [0, 1, 15, 16, 17, 100, 1000, 4097, 123_457, 1_000_003]:
+        buffer = pool.take(size, dtype)
+        assert buffer.size >= size and buffer.dtype == dtype and buffer.ndim == 1
+        assert buffer.nbytes <= max(128, 1.13 * size * dtype.itemsize + 64)
+        buffer[:] = 1  # all of it is there
 
 
-def test_the_pool_keeps_a_few_of_the_largest():
-    pool = Pool(kept=2)
-    for size in (100, 300, 200):
-        pool.give(aligned(size * 1000, np.uint8))
-    assert sorted(b.nbytes for b in pool._free) == [200_000, 300_000]
+def test_the_pool_keeps_few():
+    pool = Pool(kept=2, sizes=3)
+    for size in range(1, 20):
+        for buffer in [pool.take(size * 1000, F32) for _ in range(5)]:
+            pool.give(buffer)
+    assert len(pool._free) <= 4
+    assert all(len(same) <= 2 for same in pool._free.values())
 
 
 def test_threads_never_share_a_buffer():
@@ -126,15 +138,42 @@ def test_threads_never_share_a_buffer():
 
     def work(mark: int) -> None:
         for _ in range(300):
-            buffer = pool.take(64, np.float64)
+            buffer = pool.take(64, F64)
             buffer[:] = mark
+            time.sleep(0)
             if not (buffer == mark).all():
                 problems.append(mark)
             pool.give(buffer)
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    in_threads(work, 4)
+    assert not problems
+
+
+def test_scratch_is_the_threads_own():
+    found: dict[int, np.ndarray] = {}
+    barrier = threading.Barrier(3)
+
+    def work(mark: int) -> None:
+        found[mark] = scratch(100, F64)
+        barrier.wait()
+
+    in_threads(work, 3)
+    for one, other in itertools.combinations(found.values(), 2):
+        assert not np.shares_memory(one, other)
+
+
+def test_scratch_grows_and_stays():
+    first = scratch(1000, F32)
+    assert first.size >= 1000 and first.dtype == F32 and first.ctypes.data % 64 == 0
+    assert scratch(10, F32) is first
+    assert scratch(first.size + 1, F32).size > first.size
+    assert not np.shares_memory(scratch(10, F32), scratch(10, F64))
+
+
+def in_threads(work, count: int) -> None:
+    """Run work(0), work(1), ... at the same time."""
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not problems
