@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import time
 import warnings
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def cache(tmp_path, monkeypatch):
 def forget(kernel: jit.Kernel) -> None:
     """Drop what this process has compiled, as a new process would start."""
     kernel._ready.clear()
+    kernel._serial.clear()
 
 
 def compilations(kernel: jit.Kernel) -> int:
@@ -87,10 +89,12 @@ def test_a_damaged_entry_is_compiled_anew_and_replaced(cache, damage):
     else:
         (code if damage == "missing" else entry / "seal").unlink()
     forget(kernel)
+    assert compilations(kernel) > 0
     np.testing.assert_array_equal(run(kernel), [0, 3, 6])
     forget(kernel)
     assert compilations(kernel) == 0
     assert [folder.name for folder in cache.iterdir()] == [entry.name]
+    assert not list(entry.rglob("damaged"))
 
 
 def test_twins_and_element_types_have_entries_of_their_own(cache):
@@ -112,6 +116,36 @@ def test_any_edit_of_a_kernel_source_is_another_cache(tmp_path, monkeypatch):
     assert jit._digest() == before
     source.write_text("one = 2\n")
     assert jit._digest() != before
+
+
+def test_another_processor_is_another_cache(monkeypatch):
+    before = jit._digest()
+    monkeypatch.setattr(type(jit.cpu_target.target_context.codegen()), "magic_tuple", lambda self: ("other", "", ""))
+    assert jit._digest() != before
+
+
+def test_processors_share_a_folder_without_disturbing_each_other(tmp_path):
+    counted = """
+    import numpy as np
+    from numba.core import event
+    from fastseq.simd.elementwise import RELU, elementwise
+    with event.install_recorder("numba:compile") as recorder:
+        elementwise(RELU, np.ones(3, np.float32))
+    print(sum(happened.is_start for _, happened in recorder.buffer))
+    """
+    ours = {"FASTSEQ_CACHE_DIR": str(tmp_path / "kernels")}
+    other = {**ours, "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    counts = [int(script(counted, **environment)) for environment in (ours, other, ours, other)]
+    assert min(counts[:2]) > 0 and counts[2:] == [0, 0]
+
+
+def test_what_killed_processes_left_behind_goes(cache, monkeypatch):
+    for name, age in ((".1-old", 2 * 86_400), (".2-new", 0)):
+        (cache / name).mkdir()
+        os.utime(cache / name, (time.time() - age,) * 2)
+    monkeypatch.setattr(jit, "_folder", [])
+    jit.cache_folder()
+    assert [folder.name for folder in cache.iterdir()] == [".2-new"]
 
 
 def test_all_sources_that_are_compiled_are_digested():
