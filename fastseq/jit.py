@@ -35,6 +35,7 @@ import numba
 import numpy as np
 from numba import prange as prange
 from numba import types
+from numba.core.registry import cpu_target
 from numba.extending import register_jitable
 
 from fastseq import checks
@@ -221,8 +222,12 @@ def _sources() -> list[Path]:
 
 
 def _digest() -> str:
-    """Digest what compiled code depends on: all kernel sources, and the versions of the compiler and of us."""
-    found = hashlib.sha256(f"{numba.__version__} {np.__version__}".encode())
+    """Digest what compiled code depends on: all kernel sources, the compiler's version, and the processor.
+
+    A home folder may be shared by machines whose processors differ.
+    """
+    processor = cpu_target.target_context.codegen().magic_tuple()
+    found = hashlib.sha256(f"{numba.__version__} {np.__version__} {processor}".encode())
     for file in _sources():
         found.update(f"{file} {file.stat().st_mtime_ns}\n".encode())
         found.update(file.read_bytes())
@@ -275,7 +280,8 @@ def cache_folder() -> Path | None:
                 if _private(root):
                     place = root / _digest()
                     place.mkdir(exist_ok=True, mode=0o700)
-                    _prune(root, place)
+                    with contextlib.suppress(OSError):  # another process may be at it too
+                        _prune(root, place)
                     break
             except OSError:
                 place = None
@@ -284,7 +290,10 @@ def cache_folder() -> Path | None:
 
 
 def _prune(root: Path, current: Path) -> None:
-    """Drop all but the latest few digests' folders."""
+    """Drop all but the latest few digests' folders, and what killed processes left behind a day ago or more."""
+    for aside in current.glob(".*"):
+        if time.time() - aside.stat().st_mtime > 86_400:
+            shutil.rmtree(aside, ignore_errors=True)
     others = sorted((f for f in root.iterdir() if f.is_dir() and f != current), key=lambda f: f.stat().st_mtime)
     for old in others[: -(KEPT_DIGESTS - 1)]:
         shutil.rmtree(old, ignore_errors=True)
@@ -324,10 +333,12 @@ def _replace(aside: Path, home: Path) -> None:
     """Move a filled folder into place; an entry that another process put there first, and that is whole, stays."""
     if _sealed(home):
         return
+    damaged = aside.with_name(f"{aside.name}-damaged")
     with contextlib.suppress(FileNotFoundError):
-        os.rename(home, aside / "damaged")
+        os.rename(home, damaged)
     with contextlib.suppress(OSError):
         os.rename(aside, home)
+    shutil.rmtree(damaged, ignore_errors=True)
 
 
 # ---- threads --------------------------------------------------------------------------------------------------
@@ -429,5 +440,7 @@ def warmup(
         before = time.perf_counter()
         one.twin(dtype, several)
         if progress is not None:
-            progress(f"{one.name} {dtype}{' parallel' if several else ''}", time.perf_counter() - before, done, len(wanted))
+            progress(
+                f"{one.name} {dtype}{' parallel' if several else ''}", time.perf_counter() - before, done, len(wanted)
+            )
     return time.perf_counter() - begin
