@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,31 @@ from fastseq.simd import pack
 def kernels_of(cell: Any) -> tuple[jit.Kernel, jit.Kernel]:
     """Return the forward and the backward kernel of a cell, given its weights type."""
     return make_forward(cell), make_backward(cell)
+
+
+class Call(NamedTuple):
+    """What follows from the sizes of a layer and a plan: buffer sizes, and the numbers that kernels take."""
+
+    residuals: int
+    forward_scratch: int
+    backward_scratch: int
+    work: float
+    sizes: tuple[int, ...]
+
+
+@lru_cache(maxsize=256)
+def _call(
+    layout: workspace.Layout, directions: int, batch: int, steps: int, pairs: int, shards: int, largest: int, threads: int
+) -> Call:
+    tasks = shards * directions
+    merged = backward_tasks(directions, pairs, threads) * workspace.merged_scratch_size(layout)
+    return Call(
+        workspace.residuals_size(layout, pairs) * directions,
+        tasks * workspace.forward_scratch_size(layout, largest),
+        max(tasks * workspace.backward_scratch_size(layout, largest), merged),
+        2.0 * pairs * directions * layout.slots * layout.units * (layout.inputs + layout.units),
+        (batch, steps, layout.inputs, layout.units, layout.lanes, directions, pairs, shards, largest),
+    )
 
 
 class PackedLayer:
@@ -149,35 +174,32 @@ def recurrent(
         each (D, B, H).
     """
     layout, dtype, threads = layer.layout, layer.dtype, jit.get_num_threads()
-    batch, steps, inputs = x.shape
-    units, directions = layout.units, len(layer.directions)
+    batch, steps, _ = x._data.shape
+    directions = len(layer.directions)
     plan = workspace.plan_batch(lengths, batch, steps, threads)
-    full = plan.pairs == batch * steps
+    call = _call(layout, directions, batch, steps, plan.pairs, plan.shards, plan.largest, threads)
+    empty = np.empty if plan.pairs == batch * steps else np.zeros
     forward, backward = kernels_of(layer.cell)
     wanted = [p for p in (x, *initial, *layer.parameters) if p is not None]
-    keep = is_grad_enabled() and any(t.requires_grad for t in wanted)
+    keep = is_grad_enabled() and any([t.requires_grad for t in wanted])
 
-    states = np.zeros((1 + layout.memories, directions, batch, units), dtype)
+    states = np.zeros((1 + layout.memories, directions, batch, layout.units), dtype)
     for j, given in enumerate(initial):
         if given is not None:
             states[j] = given._data
-    out = (np.empty if full else np.zeros)((batch, steps, directions * units), dtype)
-    residuals_size = workspace.residuals_size(layout, plan.pairs) * directions if keep else 0
-    residuals = workspace.pool.take(residuals_size, dtype)
-    tasks = plan.shards * directions
+    out = empty((batch, steps, directions * layout.units), dtype)
+    residuals = workspace.pool.take(call.residuals if keep else 0, dtype)
     x_flat = np.ascontiguousarray(x._data).reshape(-1)
     state = layer.state()
     gates, columns = layer.gates(state), layer.columns(state) if keep else None
-    work = 2.0 * plan.pairs * directions * layout.slots * units * (inputs + units)
-    sizes = batch, steps, inputs, units, layout.lanes, directions, plan.pairs, plan.shards, plan.largest
     forward.launch(
-        work, gates, x_flat, states.reshape(-1), out.reshape(-1), residuals,
-        workspace.scratch(tasks * workspace.forward_scratch_size(layout, plan.largest), dtype), plan.numbers,
-        *sizes, keep,
+        call.work, gates, x_flat, states.reshape(-1), out.reshape(-1), residuals,
+        workspace.scratch(call.forward_scratch, dtype), plan.numbers, *call.sizes, keep,
     )  # fmt: skip
     if not keep:
         workspace.pool.give(residuals)
         return tuple(wrap(data) for data in (out, *states))
+    want_x = x.requires_grad
 
     def back(grads: tuple[np.ndarray | None, ...]) -> tuple[np.ndarray | None, ...]:
         d_states = np.zeros(states.shape, dtype)
@@ -186,15 +208,10 @@ def recurrent(
                 d_states[j] = given
         d_out = np.zeros(out.shape, dtype) if grads[0] is None else np.ascontiguousarray(grads[0], dtype)
         d_panels = workspace.pool.take(gates.size, dtype)
-        want_x = x.requires_grad
-        d_x = (np.empty if full else np.zeros)(x.shape if want_x else (0,), dtype)
-        scratch_size = max(
-            tasks * workspace.backward_scratch_size(layout, plan.largest),
-            backward_tasks(directions, plan.pairs, threads) * workspace.merged_scratch_size(layout),
-        )
+        d_x = empty(x._data.shape if want_x else 0, dtype)
         backward.launch(
-            2 * work, columns, x_flat, d_states.reshape(-1), d_out.reshape(-1), residuals, d_panels, d_x.reshape(-1),
-            workspace.scratch(scratch_size, dtype), plan.numbers, *sizes, threads, want_x,
+            2 * call.work, columns, x_flat, d_states.reshape(-1), d_out.reshape(-1), residuals, d_panels, d_x.reshape(-1),
+            workspace.scratch(call.backward_scratch, dtype), plan.numbers, *call.sizes, threads, want_x,
         )  # fmt: skip
         workspace.pool.give(residuals)
         parameters = layer.unpacked(d_panels, gates.size // directions)

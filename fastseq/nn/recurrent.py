@@ -71,8 +71,8 @@ class Recurrent(Module):
     @property
     def dtype(self) -> np.dtype:
         """The element type of the parameters."""
-        parameter: Tensor = self.weight_ih_l0
-        return parameter.dtype
+        parameter: Any = self._parameters["weight_ih_l0"]
+        return parameter._data.dtype
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"][: self.num_directions]
@@ -85,17 +85,16 @@ class Recurrent(Module):
         layer
             The layer's number, from 0.
         """
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        directions = [
-            tuple(self._parameters.get(name + suffix) for name in names) for suffix in self._suffixes(layer)
-        ]
-        cache: dict[int, PackedLayer] = self.__dict__.setdefault("_packed", {})
-        found = cache.get(layer)
-        if found is None or found.dtype != self.dtype or any(
-            a is not b for new, old in zip(directions, found.directions, strict=True) for a, b in zip(new, old, strict=True)
-        ):
-            found = cache[layer] = PackedLayer(self.cell, directions)
-        return found
+        key = [*map(id, self._parameters.values()), id(self.dtype)]
+        known: Any = self.__dict__.get("_packed")
+        if known is None or known[0] != key:
+            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            layers = [
+                PackedLayer(self.cell, [tuple(self._parameters.get(n + s) for n in names) for s in self._suffixes(k)])
+                for k in range(self.num_layers)
+            ]
+            known = self.__dict__["_packed"] = (key, layers)
+        return known[1][layer]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave packed weights behind: they are made again when needed."""
