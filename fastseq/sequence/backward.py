@@ -119,6 +119,18 @@ def gather_inputs(x, k0, some, scratch, q0, row_size, plan, batch, steps, inputs
 
 
 @piece
+def scatter_inputs(scratch, q0, row_size, x, k0, some, plan, batch, steps, inputs, first, count, reverse, lanes):
+    """Copy rows of scratch back to where `gather_inputs` took them from."""
+    t = step_of_pair(plan, batch, first)
+    for i in range(count):
+        while first + i >= plan[2 * batch + t + 1]:
+            t += 1
+        r = first + i - plan[2 * batch + t]
+        time = plan[batch + r] - 1 - t if reverse else t
+        copy(scratch, q0 + i * row_size, x, (plan[r] * steps + time) * inputs + k0, some, lanes)
+
+
+@piece
 def weight_gradient(
     layout, d_panels, panels_at, blocks_from, blocks_to, k_from, k_to, x, residuals, r0, scratch, q0,
     plan, batch, steps, pairs, reverse,
@@ -187,31 +199,19 @@ def input_gradient(
     inputs, lanes = layout.inputs, layout.lanes
     depth = layout.slots * layout.units_padded
     vectors = layout.inputs_padded // lanes
-    begin = step_of_pair(plan, batch, first)
     for panel in range(0, vectors, PANEL_VECTORS):
         wide = min(PANEL_VECTORS, vectors - panel)
         row_size, k0 = wide * lanes, panel * lanes
         some = min(row_size, inputs - k0)
-        for storing in range(2):
-            t = begin
-            for i in range(count):
-                while first + i >= plan[2 * batch + t + 1]:
-                    t += 1
-                r = first + i - plan[2 * batch + t]
-                time = plan[batch + r] - 1 - t if reverse else t
-                place = (plan[r] * steps + time) * inputs + k0
-                if storing:
-                    copy(scratch, q0 + i * row_size, d_x, place, some, lanes)
-                elif add:
-                    copy_padded(d_x, place, scratch, q0 + i * row_size, some, lanes)
-                else:
-                    clear(scratch, q0 + i * row_size, row_size, lanes)
-            if not storing:
-                multiply(
-                    residuals, r0 + first * layout.gates_row, layout.gates_row, 1,
-                    columns, columns_at + k0 * depth, row_size, depth,
-                    scratch, q0, row_size, scratch, q0, row_size, count, wide, lanes,
-                )  # fmt: skip
+        if add:
+            gather_inputs(d_x, k0, some, scratch, q0, row_size, plan, batch, steps, inputs, first, count, reverse, lanes)
+        else:
+            clear(scratch, q0, count * row_size, lanes)
+        multiply(
+            residuals, r0 + first * layout.gates_row, layout.gates_row, 1, columns, columns_at + k0 * depth, row_size, depth,
+            scratch, q0, row_size, scratch, q0, row_size, count, wide, lanes,
+        )  # fmt: skip
+        scatter_inputs(scratch, q0, row_size, d_x, k0, some, plan, batch, steps, inputs, first, count, reverse, lanes)
 
 
 def make_backward(cell: Any) -> Any:

@@ -68,7 +68,9 @@ def pack_gates(
             for lane in range(lanes):
                 bias = panels.dtype.type(0.0)
                 if lane < some and b_ih.size:
-                    bias = b_ih[row + lane] + b_hh[row + lane]
+                    bias += b_ih[row + lane]
+                if lane < some and b_hh.size:
+                    bias += b_hh[row + lane]
                 panels[to + lane] = bias
             turn_matrix(address(w_ih), row, inputs, address(panels), to + width, width, some, lanes)
             turn_matrix(address(w_hh), row, units, address(panels), to + (1 + inputs) * width, width, some, lanes)
