@@ -260,6 +260,7 @@ WORK = """
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_second_process_compiles_nothing(tmp_path):
     environment = {"FASTSEQ_CACHE_DIR": str(tmp_path / "kernels")}
     counted = """
@@ -312,6 +313,7 @@ def test_threads_share_a_process(layer):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_processes_that_start_cold_together_agree(tmp_path):
     code = textwrap.dedent(WORK + "\n    import hashlib; print(hashlib.sha256(work()).hexdigest())")
     environment = {**os.environ, "FASTSEQ_CACHE_DIR": str(tmp_path / "kernels")}
