@@ -23,6 +23,19 @@ WIDE = "avx512f" in cpu_features()
 """Whether a tile of 6 rows x 4 vectors fits the registers; else it is 6 x 1."""
 
 
+UNROLLED = 16
+"""Up to so many accumulators LLVM may unroll the loop; with more, the registers do not suffice and it would spill."""
+
+
+def keep_rolled(module: Any, branch: Any) -> None:
+    """Ask LLVM not to unroll the loop that a branch closes."""
+    hint = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    number = len(module.metadata)
+    loop = module.add_metadata([hint, ir.MetaDataString(module, f"loop {number}")])
+    loop.operands = (loop, hint)  # a loop is named by a node that refers to itself
+    branch.set_metadata("llvm.loop", loop)
+
+
 def make_tile(rows: int, vectors: int, panels: int = 1) -> Any:
     """Return an intrinsic that computes one tile; see `multiply` for the arguments.
 
@@ -31,7 +44,9 @@ def make_tile(rows: int, vectors: int, panels: int = 1) -> Any:
     """
 
     @intrinsic
-    def tile(typing_context, a, a0, a_row, a_k, w, w0, w_panel, w_k, depth, s, s0, s_row, s_panel, c, c0, c_row, c_panel):
+    def tile(
+        typing_context, a, a0, a_row, a_k, w, w0, w_panel, w_k, depth, s, s0, s_row, s_panel, c, c0, c_row, c_panel
+    ):
         kind, n = lanes_of(a), types.intp
         signature = types.void(a, n, n, n, w, n, n, n, n, s, n, n, n, c, n, n, n)
 
@@ -85,7 +100,9 @@ def make_tile(rows: int, vectors: int, panels: int = 1) -> Any:
             k.add_incoming(following, b.block)
             for phi, value in zip(sums, new, strict=True):
                 phi.add_incoming(value, b.block)
-            b.cbranch(b.icmp_signed("<", following, depth), loop, after)
+            again = b.cbranch(b.icmp_signed("<", following, depth), loop, after)
+            if len(places) > UNROLLED:
+                keep_rolled(b.module, again)
 
             b.position_at_end(after)
             for (r, p, v), start, last in zip(places, first, new, strict=True):
@@ -120,25 +137,28 @@ def _column(tiles: tuple[Any, ...], first_rows: int, label: str) -> Any:
     def column(a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows):
         r = 0
         while rows - r >= first_rows:
-            large(a, a0 + r * a_row, a_row, a_k, w, w0, 0, w_k, depth, s, s0 + r * s_row, s_row, 0, c, c0 + r * c_row, c_row, 0)
+            at, start, to = a0 + r * a_row, s0 + r * s_row, c0 + r * c_row
+            large(a, at, a_row, a_k, w, w0, 0, w_k, depth, s, start, s_row, 0, c, to, c_row, 0)
             r += first_rows
         while rows - r >= 4:
-            four(a, a0 + r * a_row, a_row, a_k, w, w0, 0, w_k, depth, s, s0 + r * s_row, s_row, 0, c, c0 + r * c_row, c_row, 0)
+            at, start, to = a0 + r * a_row, s0 + r * s_row, c0 + r * c_row
+            four(a, at, a_row, a_k, w, w0, 0, w_k, depth, s, start, s_row, 0, c, to, c_row, 0)
             r += 4
         while rows - r >= 2:
-            two(a, a0 + r * a_row, a_row, a_k, w, w0, 0, w_k, depth, s, s0 + r * s_row, s_row, 0, c, c0 + r * c_row, c_row, 0)
+            at, start, to = a0 + r * a_row, s0 + r * s_row, c0 + r * c_row
+            two(a, at, a_row, a_k, w, w0, 0, w_k, depth, s, start, s_row, 0, c, to, c_row, 0)
             r += 2
         if r < rows:
-            one(a, a0 + r * a_row, a_row, a_k, w, w0, 0, w_k, depth, s, s0 + r * s_row, s_row, 0, c, c0 + r * c_row, c_row, 0)
+            at, start, to = a0 + r * a_row, s0 + r * s_row, c0 + r * c_row
+            one(a, at, a_row, a_k, w, w0, 0, w_k, depth, s, start, s_row, 0, c, to, c_row, 0)
 
     return column
 
 
 if WIDE:
-    _columns_four, _columns_two, _columns_one = (
-        _column(tiles, rows, label)
-        for tiles, rows, label in ((_four, 6, "four"), (_two, 12, "two"), (_one, 12, "one"))
-    )
+    _columns_four = _column(_four, 6, "four")
+    _columns_two = _column(_two, 12, "two")
+    _columns_one = _column(_one, 12, "one")
 
     @piece
     def multiply(a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows, vectors, lanes):
@@ -150,34 +170,29 @@ if WIDE:
         """
         v = 0
         while vectors - v >= 4:
-            _columns_four(
-                a, a0, a_row, a_k, w, w0 + v * lanes, w_k, depth, s, s0 + v * lanes, s_row, c, c0 + v * lanes, c_row, rows
-            )
+            e = v * lanes
+            _columns_four(a, a0, a_row, a_k, w, w0 + e, w_k, depth, s, s0 + e, s_row, c, c0 + e, c_row, rows)
             v += 4
         if vectors - v >= 2:
-            _columns_two(
-                a, a0, a_row, a_k, w, w0 + v * lanes, w_k, depth, s, s0 + v * lanes, s_row, c, c0 + v * lanes, c_row, rows
-            )
+            e = v * lanes
+            _columns_two(a, a0, a_row, a_k, w, w0 + e, w_k, depth, s, s0 + e, s_row, c, c0 + e, c_row, rows)
             v += 2
         if v < vectors:
-            _columns_one(
-                a, a0, a_row, a_k, w, w0 + v * lanes, w_k, depth, s, s0 + v * lanes, s_row, c, c0 + v * lanes, c_row, rows
-            )
+            e = v * lanes
+            _columns_one(a, a0, a_row, a_k, w, w0 + e, w_k, depth, s, s0 + e, s_row, c, c0 + e, c_row, rows)
 
     @piece
     def multiply_row(a, a0, a_k, w, w0, w_panel, w_k, depth, s, s0, s_panel, c, c0, c_panel, vectors, lanes):
         """Compute one row of two neighbouring panels at once: `multiply` with twice as many chains in flight."""
         v = 0
         while vectors - v >= 4:
-            at = v * lanes
-            _pair(a, a0, 0, a_k, w, w0 + at, w_panel, w_k, depth, s, s0 + at, 0, s_panel, c, c0 + at, 0, c_panel)
+            e = v * lanes
+            _pair(a, a0, 0, a_k, w, w0 + e, w_panel, w_k, depth, s, s0 + e, 0, s_panel, c, c0 + e, 0, c_panel)
             v += 4
         if v < vectors:
             for p in range(2):
-                multiply(
-                    a, a0, 0, a_k, w, w0 + p * w_panel + v * lanes, w_k, depth, s, s0 + p * s_panel + v * lanes, 0,
-                    c, c0 + p * c_panel + v * lanes, 0, 1, vectors - v, lanes,
-                )  # fmt: skip
+                at, start, to = w0 + p * w_panel + v * lanes, s0 + p * s_panel + v * lanes, c0 + p * c_panel + v * lanes
+                multiply(a, a0, 0, a_k, w, at, w_k, depth, s, start, 0, c, to, 0, 1, vectors - v, lanes)
 
 else:
     _columns_one = _column(_one, 6, "one")
@@ -186,13 +201,12 @@ else:
     def multiply(a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows, vectors, lanes):
         """Compute c[r, v] = s[r, v] + sum over k of a[r, k] * w[k, v]; see the wide twin."""
         for v in range(vectors):
-            _columns_one(
-                a, a0, a_row, a_k, w, w0 + v * lanes, w_k, depth, s, s0 + v * lanes, s_row, c, c0 + v * lanes, c_row, rows
-            )
+            e = v * lanes
+            _columns_one(a, a0, a_row, a_k, w, w0 + e, w_k, depth, s, s0 + e, s_row, c, c0 + e, c_row, rows)
 
     @piece
     def multiply_row(a, a0, a_k, w, w0, w_panel, w_k, depth, s, s0, s_panel, c, c0, c_panel, vectors, lanes):
         """Compute one row of two neighbouring panels at once."""
         for v in range(vectors):
-            at = v * lanes
-            _pair(a, a0, 0, a_k, w, w0 + at, w_panel, w_k, depth, s, s0 + at, 0, s_panel, c, c0 + at, 0, c_panel)
+            e = v * lanes
+            _pair(a, a0, 0, a_k, w, w0 + e, w_panel, w_k, depth, s, s0 + e, 0, s_panel, c, c0 + e, 0, c_panel)
