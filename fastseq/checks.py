@@ -176,6 +176,4 @@ def require(module: str, extra: str) -> ModuleType:
 
 def missing(module: str, extra: str, error: ImportError) -> NoReturn:
     """Raise the ImportError for an optional module that is not installed."""
-    raise ImportError(
-        f'{module} is needed here and is not installed: pip install "fastseq-numba[{extra}]"'
-    ) from error
+    raise ImportError(f'{module} is needed here and is not installed: pip install "fastseq-numba[{extra}]"') from error

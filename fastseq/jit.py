@@ -43,7 +43,7 @@ from fastseq import checks
 FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False, "fastmath": False}
 SOURCES = ("jit.py", "simd", "cells", "sequence", "optim", "streaming")
 KEPT_DIGESTS = 8
-SHARED_WORK = 1_500_000
+SHARED_WORK = 3_000_000
 """Floating-point operations below which a launch on several threads costs more than it saves."""
 
 PARAMETERS: dict[str, Callable[[Any], Any]] = {

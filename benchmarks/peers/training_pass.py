@@ -1,4 +1,4 @@
-"""Forward and backward of one LSTM layer: fastseq beside ``torch.nn.LSTM``, on the same weights, input gradient included.
+"""Forward and backward of one LSTM layer, input gradient included: fastseq beside ``torch.nn.LSTM``, same weights.
 
 ``python -m benchmarks.peers.training_pass [--threads N] [--rounds N] [--ragged]``. Dense batches, or with ``--ragged``
 lengths uniform in T/10..T, where torch runs packed and padded. Input gradients are compared before any clock starts.

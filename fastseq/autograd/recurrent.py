@@ -35,7 +35,14 @@ class Call(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _call(
-    layout: workspace.Layout, directions: int, batch: int, steps: int, pairs: int, shards: int, largest: int, threads: int
+    layout: workspace.Layout,
+    directions: int,
+    batch: int,
+    steps: int,
+    pairs: int,
+    shards: int,
+    largest: int,
+    threads: int,
 ) -> Call:
     tasks = shards * directions
     merged = backward_tasks(directions, pairs, threads) * workspace.merged_scratch_size(layout)
@@ -127,7 +134,6 @@ class PackedLayer:
             self._columns = state, panels
         return self._columns[1]
 
-
     def unpacked(self, panels: np.ndarray, size: int) -> list[np.ndarray]:
         """Return gradients in the order and layout of the parameters, from those of the gate panels.
 
@@ -178,6 +184,8 @@ def recurrent(
     directions = len(layer.directions)
     plan = workspace.plan_batch(lengths, batch, steps, threads)
     call = _call(layout, directions, batch, steps, plan.pairs, plan.shards, plan.largest, threads)
+    # One row cannot be shared; of its backward pass, the products over all its steps can, if they are worth a launch.
+    work, work_back = (call.work, 2 * call.work) if plan.shards * directions > 1 else (0.0, call.work / 4)
     empty = np.empty if plan.pairs == batch * steps else np.zeros
     forward, backward = kernels_of(layer.cell)
     wanted = [p for p in (x, *initial, *layer.parameters) if p is not None]
@@ -193,7 +201,7 @@ def recurrent(
     state = layer.state()
     gates, columns = layer.gates(state), layer.columns(state) if keep else None
     forward.launch(
-        call.work, gates, x_flat, states.reshape(-1), out.reshape(-1), residuals,
+        work, gates, x_flat, states.reshape(-1), out.reshape(-1), residuals,
         workspace.scratch(call.forward_scratch, dtype), plan.numbers, *call.sizes, keep,
     )  # fmt: skip
     if not keep:
@@ -210,13 +218,13 @@ def recurrent(
         d_panels = workspace.pool.take(gates.size, dtype)
         d_x = empty(x._data.shape if want_x else 0, dtype)
         backward.launch(
-            2 * call.work, columns, x_flat, d_states.reshape(-1), d_out.reshape(-1), residuals, d_panels, d_x.reshape(-1),
+            work_back, columns, x_flat, d_states.reshape(-1), d_out.reshape(-1), residuals, d_panels, d_x.reshape(-1),
             workspace.scratch(call.backward_scratch, dtype), plan.numbers, *call.sizes, threads, want_x,
         )  # fmt: skip
         workspace.pool.give(residuals)
         parameters = layer.unpacked(d_panels, gates.size // directions)
         workspace.pool.give(d_panels)
-        given = [d_states[j] for j, state in enumerate(initial) if state is not None]
-        return (d_x if want_x else None, *given, *parameters)
+        d_initial = [d_states[j] for j, state in enumerate(initial) if state is not None]
+        return (d_x if want_x else None, *d_initial, *parameters)
 
     return make_node(tuple(wanted), (out, *states), back, fresh=True)

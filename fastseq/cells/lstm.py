@@ -23,7 +23,7 @@ class LSTMWeights(NamedTuple):
     """Weights of an LSTM layer as gate panels."""
 
     panels: Any
-    spec = CellSpec(slots=("i", "f", "g", "o"), memories=("c",))
+    spec = CellSpec(slots=("i", "f", "g", "o"), memories=("c",))  # type: ignore[misc]
 
 
 def step(weights, slots, h, memory):

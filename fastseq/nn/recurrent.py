@@ -56,7 +56,10 @@ class Recurrent(Module):
         for layer in range(self.num_layers):
             inputs = self.input_size if layer == 0 else self.hidden_size * self.num_directions
             for suffix in self._suffixes(layer):
-                shapes = {"weight_ih": (rows, inputs), "weight_hh": (rows, self.hidden_size)}
+                shapes: dict[str, tuple[int, ...]] = {
+                    "weight_ih": (rows, inputs),
+                    "weight_hh": (rows, self.hidden_size),
+                }
                 if self.bias:
                     shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
                 for name, shape in shapes.items():
@@ -121,9 +124,7 @@ class Recurrent(Module):
             raise TypeError(f"{name}: expected dtype {self.dtype} like the weights, got {state.dtype}")
         return state if isinstance(state, Tensor) else Tensor(state)
 
-    def _run(
-        self, x: Any, states: list[tuple[str, Any]] | None, lengths: Any
-    ) -> tuple[Tensor, list[Tensor]]:
+    def _run(self, x: Any, states: list[tuple[str, Any]] | None, lengths: Any) -> tuple[Tensor, list[Tensor]]:
         """Run all layers; ``states`` are the initial ones with their names, or None for zeros."""
         sequence = self._input(x)
         batch, steps = sequence.shape[:2]
@@ -138,7 +139,7 @@ class Recurrent(Module):
             if layer and self.training and self.dropout:
                 sequence = functional.dropout(sequence, self.dropout, training=True)
             part = slice(layer * directions, (layer + 1) * directions)
-            own = [s if self.num_layers == 1 else s[part] for s in initial] or [None] * count
+            own: list[Any] = [s if self.num_layers == 1 else s[part] for s in initial] or [None] * count
             sequence, *last = recurrent(self.packed(layer), sequence, own, lengths)
             for collected, state in zip(finals, last, strict=True):
                 collected.append(state)

@@ -26,7 +26,9 @@ from fastseq.simd.pack import PANEL_VECTORS, column_panels_size
 
 
 @piece
-def back_row(weights, layout, gates, gates_at, kept, h_at, memory_at, kept_stride, d_out, d_out_at, scratch, d_h, d_m, d_stride):
+def back_row(
+    weights, layout, gates, gates_at, kept, h_at, memory_at, kept_stride, d_out, d_out_at, scratch, d_h, d_m, d_stride
+):
     """Replace one pair's gates by its slot gradients, for all blocks; d_h and d_memories move one step back."""
     lanes = layout.lanes
     for block in range(layout.blocks):
@@ -204,11 +206,14 @@ def input_gradient(
         row_size, k0 = wide * lanes, panel * lanes
         some = min(row_size, inputs - k0)
         if add:
-            gather_inputs(d_x, k0, some, scratch, q0, row_size, plan, batch, steps, inputs, first, count, reverse, lanes)
+            gather_inputs(
+                d_x, k0, some, scratch, q0, row_size, plan, batch, steps, inputs, first, count, reverse, lanes
+            )
         else:
             clear(scratch, q0, count * row_size, lanes)
         multiply(
-            residuals, r0 + first * layout.gates_row, layout.gates_row, 1, columns, columns_at + k0 * depth, row_size, depth,
+            residuals, r0 + first * layout.gates_row, layout.gates_row, 1,
+            columns, columns_at + k0 * depth, row_size, depth,
             scratch, q0, row_size, scratch, q0, row_size, count, wide, lanes,
         )  # fmt: skip
         scatter_inputs(scratch, q0, row_size, d_x, k0, some, plan, batch, steps, inputs, first, count, reverse, lanes)
@@ -220,8 +225,8 @@ def make_backward(cell: Any) -> Any:
     Its arguments: column panels of the recurrent matrices, then of the input matrices, of all directions; x (B, T, F);
     d_states (1 + M, D, B, H), of the final states in and of the initial ones out; d_out (B, T, D * H); residuals from
     forward; d_panels, written: gradients as gate panels; d_x (B, T, F), written at valid steps (size 0: not wanted);
-    scratch; the plan's numbers; B, T, F, H, L, D; number of pairs, shards, rows of the largest shard; the number of threads to share the
-    weight gradients among; whether d_x is wanted.
+    scratch; the plan's numbers; B, T, F, H, L, D; number of pairs, shards, rows of the largest shard; the number of
+    threads to share the weight gradients among; whether d_x is wanted.
     """
 
     @kernel(parallel=True, label=cell.__name__)
@@ -241,7 +246,8 @@ def make_backward(cell: Any) -> Any:
                 weights, layout, d * recurrent_columns_size(layout), address(d_states), d * batch * units,
                 directions * batch * units, address(d_out), d * units, directions * units,
                 address(residuals), d * residuals_size(layout, pairs),
-                address(scratch), task * backward_scratch_size(layout, largest), address(plan), batch, steps, pairs, plan[bounds + shard], plan[bounds + shard + 1], d == 1,
+                address(scratch), task * backward_scratch_size(layout, largest), address(plan), batch, steps, pairs,
+                plan[bounds + shard], plan[bounds + shard + 1], d == 1,
             )  # fmt: skip
         blocks = (units + lanes - 1) // lanes
         groups = min(blocks, workers)
@@ -253,7 +259,8 @@ def make_backward(cell: Any) -> Any:
             depth = 1 + inputs + units
             weight_gradient(
                 layout, address(d_panels), d * blocks * depth * layout.width,
-                blocks * group // groups, blocks * (group + 1) // groups, depth * part // parts, depth * (part + 1) // parts,
+                blocks * group // groups, blocks * (group + 1) // groups,
+                depth * part // parts, depth * (part + 1) // parts,
                 address(x), address(residuals), d * residuals_size(layout, pairs),
                 address(scratch), task * merged_scratch_size(layout), address(plan), batch, steps, pairs, d == 1,
             )  # fmt: skip
@@ -268,7 +275,8 @@ def make_backward(cell: Any) -> Any:
                         layout, address(columns),
                         directions * recurrent_columns_size(layout) + d * input_columns_size(layout), address(d_x),
                         address(residuals), d * residuals_size(layout, pairs),
-                        address(scratch), task * merged_scratch_size(layout), address(plan), batch, steps, first, min(CHUNK, pairs - first), d == 1, d == 1,
+                        address(scratch), task * merged_scratch_size(layout), address(plan), batch, steps,
+                        first, min(CHUNK, pairs - first), d == 1, d == 1,
                     )  # fmt: skip
 
     return backward

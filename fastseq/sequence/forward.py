@@ -33,7 +33,9 @@ def finish(weights, layout, acc, at, z, h_at, to, memory, memory_at, memory_stri
 
 
 @piece
-def advance(weights, layout, panels_at, z, current, following, rows, memory, m0, m_stride, acc, acc0, gates, gates0, keep):
+def advance(
+    weights, layout, panels_at, z, current, following, rows, memory, m0, m_stride, acc, acc0, gates, gates0, keep
+):
     """Advance ``rows`` rows by one step.
 
     Reads ``x`` and h from the rows of z at ``current``; writes h to those at ``following``, the memories in place, and
@@ -49,7 +51,22 @@ def advance(weights, layout, panels_at, z, current, following, rows, memory, m0,
         while block + 2 <= layout.blocks:
             w0 = panels_at + block * panel
             multiply_row(
-                z, x_at, 1, panels, w0 + width, panel, width, depth, panels, w0, panel, acc, acc0, width, width // lanes, lanes
+                z,
+                x_at,
+                1,
+                panels,
+                w0 + width,
+                panel,
+                width,
+                depth,
+                panels,
+                w0,
+                panel,
+                acc,
+                acc0,
+                width,
+                width // lanes,
+                lanes,
             )
             for one in range(2):
                 e = (block + one) * lanes
@@ -69,7 +86,8 @@ def advance(weights, layout, panels_at, z, current, following, rows, memory, m0,
             for r in range(some):
                 row = first + r
                 finish(
-                    weights, layout, acc, acc0 + r * width, z, h_at + row * layout.z_row + e, to + row * layout.z_row + e,
+                    weights, layout, acc, acc0 + r * width,
+                    z, h_at + row * layout.z_row + e, to + row * layout.z_row + e,
                     memory, m0 + row * layout.units_row + e, m_stride,
                     gates, gates0 + row * layout.gates_row + block * width, keep,
                 )  # fmt: skip
@@ -159,7 +177,8 @@ def make_forward(cell: Any) -> Any:
                 weights, layout, d * layout.blocks * (1 + inputs + units) * layout.width, address(x),
                 address(states), d * batch * units, directions * batch * units,
                 address(out), d * units, directions * units, address(residuals), d * residuals_size(layout, pairs),
-                address(scratch), task * forward_scratch_size(layout, largest), address(plan), batch, steps, pairs, plan[bounds + shard], plan[bounds + shard + 1], d == 1, keep,
+                address(scratch), task * forward_scratch_size(layout, largest), address(plan), batch, steps, pairs,
+                plan[bounds + shard], plan[bounds + shard + 1], d == 1, keep,
             )  # fmt: skip
 
     return forward

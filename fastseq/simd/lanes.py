@@ -15,11 +15,9 @@ import operator
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, config
+from llvmlite import binding, ir
+from numba.core import cgutils, config, types
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
-from numba.core import types
-from llvmlite import binding
 
 VECTOR_BYTES = 64
 LANES = {np.dtype(np.float32): 16, np.dtype(np.float64): 8}
@@ -126,7 +124,7 @@ def _setitem(context, builder, signature, arguments):
     builder.store(context.cast(builder, value, signature.args[2], signature.args[0].dtype), place)
 
 
-def lanes_of(memory: types.Type) -> Lanes:
+def lanes_of(memory: Any) -> Lanes:
     """Return the lanes type of an array or pointer type of reals."""
     return FLOAT32 if memory.dtype == types.float32 else FLOAT64
 
@@ -263,7 +261,8 @@ def load_group(typing_context, array, offset, stride, pattern):
         ]
         return context.make_tuple(builder, signature.return_type, vectors)
 
-    return types.UniTuple(kind, count)(array, types.intp, types.intp, pattern), codegen
+    several: Any = types.UniTuple(kind, count)  # type: ignore[attr-defined]
+    return several(array, types.intp, types.intp, pattern), codegen
 
 
 @intrinsic

@@ -42,9 +42,7 @@ def column_panels_size(columns, units, slots, lanes):
 def turn_matrix(matrix, row0, columns, panels, to, width, some, lanes):
     """Write ``some`` rows of a (rows, columns) matrix, from ``row0`` on, as lanes of ``columns`` rows of a panel."""
     for k in range(0, columns, lanes):
-        turn(
-            matrix, row0 * columns + k, columns, some, min(lanes, columns - k), panels, to + k * width, width, True
-        )
+        turn(matrix, row0 * columns + k, columns, some, min(lanes, columns - k), panels, to + k * width, width, True)
 
 
 @piece

@@ -8,8 +8,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastseq import checks
-from fastseq.nn import Dropout, Identity, LastStep, LeakyReLU, Linear, Module, ReLU, Rescale, Sequential, Sigmoid
-from fastseq.nn import SiLU, Standardize, Tanh
+from fastseq.nn import (
+    Dropout,
+    Identity,
+    LastStep,
+    LeakyReLU,
+    Linear,
+    Module,
+    ReLU,
+    Rescale,
+    Sequential,
+    Sigmoid,
+    SiLU,
+    Standardize,
+    Tanh,
+)
 from fastseq.nn.recurrent import Recurrent
 from fastseq.sequence import step
 from fastseq.sequence.workspace import aligned, lanes_per_vector, layout_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from fastseq.streaming.program import translate
 _ndarray = np.ndarray
 
 
-@lru_cache(maxsize=None)
+@cache
 def _kernel_of(cell: Any) -> Any:
     return make_step(cell)
 
