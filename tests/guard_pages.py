@@ -1,0 +1,117 @@
+"""Arrays that end right before, or begin right behind, a page that nobody may touch.
+
+Run as a program, it sends LSTM layers of many sizes through forward, backward and streaming with everything that a
+kernel gets in such arrays, and prints how many passes it made: one element too far and the process is gone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import mmap
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+PAGE = mmap.PAGESIZE
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mprotect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+
+
+def guarded(shape: Any, dtype: Any = np.float64, at_end: bool = True) -> np.ndarray:
+    """Return an array of NaN (for floats) whose end, or whose start, touches a forbidden page; both sides have one."""
+    dtype = np.dtype(dtype)
+    shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    size = int(np.prod(shape)) * dtype.itemsize
+    inner = max(1, -(-size // PAGE)) * PAGE
+    memory = mmap.mmap(-1, inner + 2 * PAGE)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    for page in (start, start + PAGE + inner):
+        if _libc.mprotect(page, PAGE, 0):
+            raise OSError(ctypes.get_errno(), "mprotect")
+    offset = PAGE + (inner - size if at_end else 0)
+    array = np.frombuffer(memory, np.uint8, size, offset).view(dtype).reshape(shape)
+    if dtype.kind == "f":
+        array[...] = np.nan
+    return array
+
+
+class GuardedNumpy:
+    """NumPy whose fresh arrays are guarded."""
+
+    def __init__(self, at_end: bool) -> None:
+        self.at_end = at_end
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    def empty(self, shape: Any, dtype: Any = np.float64) -> np.ndarray:
+        return guarded(shape, dtype, self.at_end)
+
+    def zeros(self, shape: Any, dtype: Any = np.float64) -> np.ndarray:
+        array = guarded(shape, dtype, self.at_end)
+        array[...] = 0
+        return array
+
+    def zeros_like(self, other: np.ndarray) -> np.ndarray:
+        return self.zeros(other.shape, other.dtype)
+
+    def empty_like(self, other: np.ndarray) -> np.ndarray:
+        return self.empty(other.shape, other.dtype)
+
+    def ascontiguousarray(self, array: Any, dtype: Any = None) -> np.ndarray:
+        return self.copied(np.asarray(array, dtype))
+
+    def copied(self, array: np.ndarray) -> np.ndarray:
+        found = guarded(array.shape, array.dtype, self.at_end)
+        found[...] = array
+        return found
+
+
+def passes(at_end: bool, sizes: list[tuple[int, int]], dtype: Any) -> int:
+    """Run layers of the given (F, H) with every array that a kernel gets guarded; return the number of passes."""
+    import fastseq as fs
+    from fastseq import nn
+    from fastseq.autograd import recurrent
+    from fastseq.sequence import workspace
+
+    own = GuardedNumpy(at_end)
+    pool = SimpleNamespace(take=own.empty, give=lambda buffer: None)
+    workspace.pool, workspace.scratch, workspace.aligned, recurrent.np = pool, own.empty, own.empty, own
+    plan_batch = workspace.plan_batch
+
+    def guarded_plan(*arguments: Any) -> Any:
+        plan = plan_batch(*arguments)
+        return plan._replace(numbers=own.copied(plan.numbers))
+
+    workspace.plan_batch = guarded_plan
+    rng, done = np.random.default_rng(0), 0
+    for (inputs, units), batch in itertools.product(sizes, (1, 7)):
+        lstm = nn.LSTM(inputs, units, num_layers=2, bidirectional=True, bias=bool(batch % 2), dtype=dtype)
+        for parameter in lstm.parameters():
+            parameter._data = own.copied(parameter._data)
+        steps = 4
+        x = own.copied(rng.standard_normal((batch, steps, inputs)).astype(dtype))
+        states = [own.copied(rng.standard_normal((4, batch, units)).astype(dtype)) for _ in range(2)]
+        for lengths in (None, rng.integers(0, steps + 1, batch)):
+            leaf = fs.Tensor(x, requires_grad=True)
+            hx = tuple(fs.Tensor(s, requires_grad=True) for s in states)
+            out, (h_n, c_n) = lstm(leaf, hx, lengths=lengths)
+            (out.sum() + h_n.sum() + c_n.sum()).backward()
+            for tensor in (out, h_n, c_n, leaf.grad, hx[0].grad, hx[1].grad, *(p.grad for p in lstm.parameters())):
+                assert np.isfinite(tensor.numpy()).all()
+            done += 1
+        with fs.no_grad():
+            lstm(x)
+    return done
+
+
+if __name__ == "__main__":
+    import json
+
+    if sys.argv[1] == "--overrun":
+        guarded(3)[:4].base.base[0]  # inside
+        ctypes.c_double.from_address(guarded(3).ctypes.data + 24).value  # one element too far
+    print(passes(sys.argv[1] == "end", json.loads(sys.argv[2]), sys.argv[3]))

@@ -1,0 +1,34 @@
+"""No kernel reads or writes outside the arrays it is given: a forbidden page on either side of every one of them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="mprotect is POSIX")
+
+SIZES = [(f, h) for f in (1, 5, 16, 17, 33) for h in (1, 5, 16, 17, 33)]
+
+
+def program(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.guard_pages", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+
+
+def test_one_element_too_far_is_seen():
+    assert program("--overrun").returncode in (-signal.SIGSEGV, -signal.SIGBUS)
+
+
+@pytest.mark.parametrize("side", ["end", "start"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_no_kernel_leaves_its_arrays(side, dtype):
+    done = program(side, json.dumps(SIZES), dtype)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == 4 * len(SIZES)
