@@ -112,6 +112,5 @@ if __name__ == "__main__":
     import json
 
     if sys.argv[1] == "--overrun":
-        guarded(3)[:4].base.base[0]  # inside
-        ctypes.c_double.from_address(guarded(3).ctypes.data + 24).value  # one element too far
+        print(ctypes.c_double.from_address(guarded(3).ctypes.data + 24).value)
     print(passes(sys.argv[1] == "end", json.loads(sys.argv[2]), sys.argv[3]))
