@@ -165,19 +165,19 @@ def weight_gradient(
             if k_from == 0:
                 multiply(
                     scratch, one, 0, 0, residuals, slots, layout.gates_row, count,
-                    d_panels, at, width, d_panels, at, width, 1, width // lanes, lanes,
+                    d_panels, at, width, d_panels, at, width, 1, layout.slots, lanes,
                 )  # fmt: skip
             if x_from < x_to:
                 to = at + (1 + x_from) * width
                 multiply(
                     scratch, q0, 1, x_row, residuals, slots, layout.gates_row, count,
-                    d_panels, to, width, d_panels, to, width, x_to - x_from, width // lanes, lanes,
+                    d_panels, to, width, d_panels, to, width, x_to - x_from, layout.slots, lanes,
                 )  # fmt: skip
             if h_from < h_to:
                 to = at + (1 + inputs + h_from) * width
                 multiply(
                     residuals, h, 1, layout.units_row, residuals, slots, layout.gates_row, count,
-                    d_panels, to, width, d_panels, to, width, h_to - h_from, width // lanes, lanes,
+                    d_panels, to, width, d_panels, to, width, h_to - h_from, layout.slots, lanes,
                 )  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def advance(
                 acc,
                 acc0,
                 width,
-                width // lanes,
+                layout.slots,
                 lanes,
             )
             for one in range(2):
@@ -81,7 +81,7 @@ def advance(
             some = min(TILE_ROWS, rows - first)
             multiply(
                 z, x_at + first * layout.z_row, layout.z_row, 1, panels, w0 + width, width, depth, panels, w0, 0,
-                acc, acc0, width, some, width // lanes, lanes,
+                acc, acc0, width, some, layout.slots, lanes,
             )  # fmt: skip
             for r in range(some):
                 row = first + r

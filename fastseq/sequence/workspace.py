@@ -30,7 +30,7 @@ import numpy as np
 from fastseq.jit import shared
 from fastseq.simd.lanes import VECTOR_BYTES
 
-TILE_ROWS = 24
+TILE_ROWS = 48
 """Rows whose slots are computed before their gates are: a multiple of the tiles' rows, small enough for L1."""
 PAIRS = 128
 """Pairs that the product for the weight gradients takes at a time."""

@@ -9,21 +9,23 @@ from fastseq.simd.lanes import load, load_head, splat, store, store_head
 @piece
 def copy(source, at, target, to, count, lanes):
     """Copy ``count`` elements; nothing beyond them is read or written."""
-    whole = count - count % lanes
-    for i in range(0, whole, lanes):
+    i = 0
+    while i + lanes <= count:
         store(target, to + i, load(source, at + i))
-    if whole < count:
-        store_head(target, to + whole, load_head(source, at + whole, count - whole), count - whole)
+        i += lanes
+    if i < count:
+        store_head(target, to + i, load_head(source, at + i, count - i), count - i)
 
 
 @piece
 def copy_padded(source, at, target, to, count, lanes):
     """Copy ``count`` elements and write zeros from there to the end of the last vector of the target."""
-    whole = count - count % lanes
-    for i in range(0, whole, lanes):
+    i = 0
+    while i + lanes <= count:
         store(target, to + i, load(source, at + i))
-    if whole < count:
-        store(target, to + whole, load_head(source, at + whole, count - whole))
+        i += lanes
+    if i < count:
+        store(target, to + i, load_head(source, at + i, count - i))
 
 
 @piece
