@@ -312,18 +312,14 @@ def test_a_step_allocates_nothing(name, rng):
     try:
         for _ in range(100):
             step(x)
-        before = tracemalloc.take_snapshot()
         tracemalloc.reset_peak()
         low = tracemalloc.get_traced_memory()[0]
         for _ in range(1000):
             step(x)
         now, peak = tracemalloc.get_traced_memory()
-        after = tracemalloc.take_snapshot()
     finally:
         tracemalloc.stop()
         gc.enable()
-    ours = [d for d in after.compare_to(before, "filename") if "fastseq" in d.traceback[0].filename and d.size_diff > 0]
-    assert not ours
-    # the interpreter makes a flags object and a frame per call and gives them back; no array is ever made
-    assert now - low < 1000
-    assert peak - low < 1000
+    assert now - low < 1000, "not a byte per step stays"
+    # During a call the interpreter has 192 bytes of its own (x.flags, boxed arguments); an array would add 112 and data.
+    assert peak - max(now, low) < 280
