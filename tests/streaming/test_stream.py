@@ -321,5 +321,5 @@ def test_a_step_allocates_nothing(name, rng):
         tracemalloc.stop()
         gc.enable()
     assert now - low < 1000, "not a byte per step stays"
-    # During a call the interpreter has 192 bytes of its own (x.flags, boxed arguments); an array would add 112 and data.
+    # During a call the interpreter has 192 bytes of its own (x.flags, boxed numbers); an array would add 112 and data.
     assert peak - max(now, low) < 280
