@@ -208,8 +208,10 @@ class LSTM(Recurrent):
         """
         states = None
         if hx is not None:
-            if not isinstance(hx, (tuple, list)) or len(hx) != 2:
+            if not isinstance(hx, (tuple, list)):
                 raise checks.kind_error("hx", "a pair (h_0, c_0)", hx)
+            if len(hx) != 2:
+                raise checks.value_error("hx", "a pair (h_0, c_0)", f"{len(hx)} item(s)")
             states = [("h_0", hx[0]), ("c_0", hx[1])]
         out, (h_n, c_n) = self._run(x, states, lengths)
         return out, (h_n, c_n)
