@@ -51,23 +51,9 @@ def advance(
         while block + 2 <= layout.blocks:
             w0 = panels_at + block * panel
             multiply_row(
-                z,
-                x_at,
-                1,
-                panels,
-                w0 + width,
-                panel,
-                width,
-                depth,
-                panels,
-                w0,
-                panel,
-                acc,
-                acc0,
-                width,
-                layout.slots,
-                lanes,
-            )
+                z, x_at, 1, panels, w0 + width, panel, width, depth, panels, w0, panel,
+                acc, acc0, width, layout.slots, lanes,
+            )  # fmt: skip
             for one in range(2):
                 e = (block + one) * lanes
                 finish(

@@ -30,13 +30,14 @@ import numpy as np
 from fastseq.jit import shared
 from fastseq.simd.lanes import VECTOR_BYTES
 
-TILE_ROWS = 48
+TILE_ROWS = 24
 """Rows whose slots are computed before their gates are: a multiple of the tiles' rows, small enough for L1."""
 PAIRS = 128
 """Pairs that the product for the weight gradients takes at a time."""
 CHUNK = 96
 """Pairs of one task of the product for the input gradient; a multiple of the tiles' rows."""
 SPREAD_LINES = 16
+"""Row strides that are multiples of so many cache lines are lengthened."""
 
 
 class Layout(NamedTuple):
