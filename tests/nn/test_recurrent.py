@@ -361,8 +361,8 @@ def test_lengths_of_any_integers(kind, rng):
     ("hx", "error", "words"),
     [
         (STATE, TypeError, r"hx: expected a pair \(h_0, c_0\), got an array of shape \(1, 3, 5\)"),
-        ((STATE,), TypeError, "hx: expected a pair"),
-        ((STATE, STATE, STATE), TypeError, "hx: expected a pair"),
+        ((STATE,), ValueError, r"hx: expected a pair \(h_0, c_0\), got 1 item"),
+        ((STATE, STATE, STATE), ValueError, "hx: expected a pair .*got 3 item"),
         ((STATE, None), TypeError, "c_0: expected a NumPy array or a Tensor, got None"),
         ((STATE.tolist(), STATE), TypeError, "h_0: expected a NumPy array or a Tensor, got list"),
         ((STATE[0], STATE), ValueError, r"h_0: expected shape \(1, 3, 5\), got shape \(3, 5\)"),
