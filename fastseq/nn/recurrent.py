@@ -132,19 +132,22 @@ class Recurrent(Module):
         if lengths is not None:
             lengths = checks.lengths("lengths", lengths._data if isinstance(lengths, Tensor) else lengths, batch, steps)
         checks.product_fits("x", batch, steps, len(self.cell.spec.slots) * self.hidden_size, directions)
-        count = 1 + len(self.cell.spec.memories)
-        initial = [self._state(name, state, batch) for name, state in states or []]
-        finals: list[list[Tensor]] = [[] for _ in range(count)]
+        given = [self._state(name, state, batch) for name, state in states or []]
+        initial: list[Any] = given or [None] * (1 + len(self.cell.spec.memories))
+        if self.num_layers == 1:
+            sequence, *last = recurrent(self.packed(0), sequence, initial, lengths)
+            return sequence if self.batch_first else ops.transpose(sequence, 0, 1), last
+        finals: list[Any] = [[] for _ in initial]
         for layer in range(self.num_layers):
             if layer and self.training and self.dropout:
                 sequence = functional.dropout(sequence, self.dropout, training=True)
             part = slice(layer * directions, (layer + 1) * directions)
-            own: list[Any] = [s if self.num_layers == 1 else s[part] for s in initial] or [None] * count
+            own = [None if s is None else s[part] for s in initial]
             sequence, *last = recurrent(self.packed(layer), sequence, own, lengths)
             for collected, state in zip(finals, last, strict=True):
                 collected.append(state)
         out = sequence if self.batch_first else ops.transpose(sequence, 0, 1)
-        return out, [c[0] if len(c) == 1 else ops.concatenate(c, 0) for c in finals]
+        return out, [ops.concatenate(states, 0) for states in finals]
 
 
 class LSTM(Recurrent):

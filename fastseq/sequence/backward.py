@@ -252,7 +252,9 @@ def make_backward(cell: Any) -> Any:
         blocks = (units + lanes - 1) // lanes
         groups = min(blocks, workers)
         parts = (workers + directions * groups - 1) // (directions * groups)
-        for task in prange(directions * groups * parts):
+        tasks = directions * groups * parts
+        chunks = (pairs + CHUNK - 1) // CHUNK if want_x else 0
+        for task in prange(tasks):
             weights = cell(address(columns))
             layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
             d, group, part = task // (groups * parts), task // parts % groups, task % parts
@@ -264,20 +266,24 @@ def make_backward(cell: Any) -> Any:
                 address(x), address(residuals), d * residuals_size(layout, pairs),
                 address(scratch), task * merged_scratch_size(layout), address(plan), batch, steps, pairs, d == 1,
             )  # fmt: skip
-        if want_x:
-            chunks = (pairs + CHUNK - 1) // CHUNK
-            for d in range(directions):
-                for task in prange(chunks):
-                    weights = cell(address(columns))
-                    layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
-                    first = task * CHUNK
-                    input_gradient(
-                        layout, address(columns),
-                        directions * recurrent_columns_size(layout) + d * input_columns_size(layout), address(d_x),
-                        address(residuals), d * residuals_size(layout, pairs),
-                        address(scratch), task * merged_scratch_size(layout), address(plan), batch, steps,
-                        first, min(CHUNK, pairs - first), d == 1, d == 1,
-                    )  # fmt: skip
+            for chunk in range(chunks * task // tasks, chunks * (task + 1) // tasks):
+                first = chunk * CHUNK
+                input_gradient(
+                    layout, address(columns), directions * recurrent_columns_size(layout), address(d_x),
+                    address(residuals), 0, address(scratch), task * merged_scratch_size(layout), address(plan),
+                    batch, steps, first, min(CHUNK, pairs - first), False, False,
+                )  # fmt: skip
+        if directions == 2:  # the second direction adds to what the first has written
+            for chunk in prange(chunks):
+                weights = cell(address(columns))
+                layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
+                first = chunk * CHUNK
+                input_gradient(
+                    layout, address(columns), 2 * recurrent_columns_size(layout) + input_columns_size(layout),
+                    address(d_x), address(residuals), residuals_size(layout, pairs), address(scratch),
+                    chunk * merged_scratch_size(layout), address(plan), batch, steps,
+                    first, min(CHUNK, pairs - first), True, True,
+                )  # fmt: skip
 
     return backward
 

@@ -5,7 +5,7 @@ Inference and training are one program: training also keeps residuals.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastseq.cells.contract import memory_pattern, slot_pattern, step
 from fastseq.jit import Flag, Int, Integers, ReadReals, Reals, kernel, piece, prange
@@ -20,26 +20,40 @@ from fastseq.simd.lanes import address, load, load_group, store, store_group
 from fastseq.simd.memory import copy, copy_padded
 
 
+class Kept(NamedTuple):
+    """Where a step's residuals go: the buffer, and in it the first row's gates, h and memories before the step.
+
+    ``wanted`` says whether there are any; ``stride`` is the distance from one memory to the next.
+    """
+
+    wanted: Any
+    buffer: Any
+    gates: Any
+    h: Any
+    memories: Any
+    stride: Any
+
+
 @piece
-def finish(weights, layout, acc, at, z, h_at, to, memory, memory_at, memory_stride, gates, gates_at, keep):
-    """Make gates and the new state of one row and block from its slots in ``acc``."""
+def finish(weights, layout, acc, at, z, h_at, to, memory, memory_at, memory_stride, kept, row, block):
+    """Make gates and the new state of one row and block from its slots in ``acc``; keep what backward needs."""
     slots = load_group(acc, at, layout.lanes, slot_pattern(weights))
-    before = load_group(memory, memory_at, memory_stride, memory_pattern(weights))
-    opened, h, after = step(weights, slots, load(z, h_at), before)
-    if keep:
-        store_group(gates, gates_at, layout.lanes, opened)
+    h_before, before = load(z, h_at), load_group(memory, memory_at, memory_stride, memory_pattern(weights))
+    gates, h, after = step(weights, slots, h_before, before)
+    if kept.wanted:
+        e = row * layout.units_row + block * layout.lanes
+        store_group(kept.buffer, kept.gates + row * layout.gates_row + block * layout.width, layout.lanes, gates)
+        store(kept.buffer, kept.h + e, h_before)
+        store_group(kept.buffer, kept.memories + e, kept.stride, before)
     store_group(memory, memory_at, memory_stride, after)
     store(z, to, h)
 
 
 @piece
-def advance(
-    weights, layout, panels_at, z, current, following, rows, memory, m0, m_stride, acc, acc0, gates, gates0, keep
-):
+def advance(weights, layout, panels_at, z, current, following, rows, memory, m0, m_stride, acc, acc0, kept):
     """Advance ``rows`` rows by one step.
 
-    Reads ``x`` and h from the rows of z at ``current``; writes h to those at ``following``, the memories in place, and
-    the gates of row r to gates[gates0 + r * layout.gates_row:] where ``keep``.
+    Reads ``x`` and h from the rows of z at ``current``; writes h to those at ``following`` and the memories in place.
     """
     panels, width, lanes = weights.panels, layout.width, layout.lanes
     depth = layout.inputs + layout.units
@@ -58,7 +72,7 @@ def advance(
                 e = (block + one) * lanes
                 finish(
                     weights, layout, acc, acc0 + one * width, z, h_at + e, to + e, memory, m0 + e, m_stride,
-                    gates, gates0 + (block + one) * width, keep,
+                    kept, 0, block + one,
                 )  # fmt: skip
             block += 2
     while block < layout.blocks:
@@ -74,8 +88,7 @@ def advance(
                 finish(
                     weights, layout, acc, acc0 + r * width,
                     z, h_at + row * layout.z_row + e, to + row * layout.z_row + e,
-                    memory, m0 + row * layout.units_row + e, m_stride,
-                    gates, gates0 + row * layout.gates_row + block * width, keep,
+                    memory, m0 + row * layout.units_row + e, m_stride, kept, row, block,
                 )  # fmt: skip
         block += 1
 
@@ -113,15 +126,13 @@ def scan(
             time = plan[batch + low + r] - 1 - t if reverse else t
             z = current + r * layout.z_row + layout.inputs_padded
             copy(x, (row * steps + time) * layout.inputs, scratch, z - layout.inputs, layout.inputs, lanes)
-            if keep:
-                copy(scratch, z, residuals, kept_h + (pair + r) * units_row, layout.units_padded, lanes)
-                for j in range(layout.memories):
-                    source = memory + (j * rows + r) * units_row
-                    to = kept_memory + (j * pairs + pair + r) * units_row
-                    copy(scratch, source, residuals, to, layout.units_padded, lanes)
+        kept = Kept(
+            keep, residuals, r0 + pair * layout.gates_row, kept_h + pair * units_row, kept_memory + pair * units_row,
+            pairs * units_row,
+        )  # fmt: skip
         advance(
             weights, layout, panels_at, scratch, current, following, active, scratch, memory, rows * units_row,
-            scratch, acc, residuals, r0 + pair * layout.gates_row, keep,
+            scratch, acc, kept,
         )  # fmt: skip
         for r in range(active):
             row = plan[low + r]

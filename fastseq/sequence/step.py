@@ -11,7 +11,7 @@ from typing import Any
 
 from fastseq.cells.contract import memory_pattern, slot_pattern
 from fastseq.jit import Int, Integers, ReadReals, Reals, kernel, piece
-from fastseq.sequence.forward import advance
+from fastseq.sequence.forward import Kept, advance
 from fastseq.sequence.workspace import layout_of
 from fastseq.simd.elementwise import apply
 from fastseq.simd.gemm import multiply
@@ -42,7 +42,7 @@ def recurrent_step(weights, buffer, program, at, lanes):
     copy(buffer, program[at + 1], buffer, h - inputs, inputs, lanes)
     advance(
         weights, layout, program[at + 5], buffer, z, following, 1, buffer, program[at + 8], layout.units_row,
-        buffer, program[at + 9], buffer, 0, False,
+        buffer, program[at + 9], Kept(False, buffer, 0, 0, 0, 0),
     )  # fmt: skip
     for e in range(0, layout.units_padded, lanes):
         store(buffer, h + e, load(buffer, following + layout.inputs_padded + e))
