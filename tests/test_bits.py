@@ -1,4 +1,4 @@
-"""What a bit must not depend on, gradients included: beyond what test_same_bits draws at random.
+"""What a bit must not depend on, gradients included: beyond what test_bits_properties draws at random.
 
 Padding of every kind, memory order, neighbours, splits, threads; and what must spread: NaN.
 """

@@ -81,7 +81,10 @@ def scan_back(
                 d_out, (plan[low + r] * steps + time) * out_row + out_at,
                 scratch, d_h + r * units_row, d_m + r * units_row, rows * units_row,
             )  # fmt: skip
-        for first in range(0, vectors, PANEL_VECTORS):
+        panels = (vectors + PANEL_VECTORS - 1) // PANEL_VECTORS
+        for i in range(panels):
+            # Up and down in turns: a step begins with the panel that the one before has left in the cache.
+            first = (panels - 1 - i if t % 2 else i) * PANEL_VECTORS
             some = min(PANEL_VECTORS, vectors - first)
             multiply(
                 residuals, r0 + pair * layout.gates_row, layout.gates_row, 1,

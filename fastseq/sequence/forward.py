@@ -50,32 +50,37 @@ def finish(weights, layout, acc, at, z, h_at, to, memory, memory_at, memory_stri
 
 
 @piece
-def advance(weights, layout, panels_at, z, current, following, rows, memory, m0, m_stride, acc, acc0, kept):
+def advance(weights, layout, panels_at, z, current, following, rows, memory, m0, m_stride, acc, acc0, kept, downwards):
     """Advance ``rows`` rows by one step.
 
     Reads ``x`` and h from the rows of z at ``current``; writes h to those at ``following`` and the memories in place.
+    Blocks are independent of one another: callers turn the order round from step to step (``downwards``), so that a
+    step begins with the weights that the one before has left in the cache.
     """
     panels, width, lanes = weights.panels, layout.width, layout.lanes
     depth = layout.inputs + layout.units
     panel = (1 + depth) * width
     x_at = current + layout.inputs_padded - layout.inputs
     h_at, to = current + layout.inputs_padded, following + layout.inputs_padded
-    block = 0
-    if rows == 1:
-        while block + 2 <= layout.blocks:
-            w0 = panels_at + block * panel
+    pairs = layout.blocks // 2 if rows == 1 else 0
+    turns = layout.blocks - pairs
+    for i in range(turns):
+        turn = turns - 1 - i if downwards else i
+        if turn < pairs:
+            w0 = panels_at + 2 * turn * panel
             multiply_row(
                 z, x_at, 1, panels, w0 + width, panel, width, depth, panels, w0, panel,
                 acc, acc0, width, layout.slots, lanes,
             )  # fmt: skip
             for one in range(2):
-                e = (block + one) * lanes
+                block = 2 * turn + one
+                e = block * lanes
                 finish(
                     weights, layout, acc, acc0 + one * width, z, h_at + e, to + e, memory, m0 + e, m_stride,
-                    kept, 0, block + one,
+                    kept, 0, block,
                 )  # fmt: skip
-            block += 2
-    while block < layout.blocks:
+            continue
+        block = turn + pairs
         w0, e = panels_at + block * panel, block * lanes
         for first in range(0, rows, TILE_ROWS):
             some = min(TILE_ROWS, rows - first)
@@ -90,7 +95,6 @@ def advance(weights, layout, panels_at, z, current, following, rows, memory, m0,
                     z, h_at + row * layout.z_row + e, to + row * layout.z_row + e,
                     memory, m0 + row * layout.units_row + e, m_stride, kept, row, block,
                 )  # fmt: skip
-        block += 1
 
 
 @piece
@@ -132,7 +136,7 @@ def scan(
         )  # fmt: skip
         advance(
             weights, layout, panels_at, scratch, current, following, active, scratch, memory, rows * units_row,
-            scratch, acc, kept,
+            scratch, acc, kept, t % 2 == 1,
         )  # fmt: skip
         for r in range(active):
             row = plan[low + r]

@@ -19,12 +19,12 @@ from fastseq.simd.lanes import address, load, store
 from fastseq.simd.memory import copy
 
 HEADER = 3  # number of inputs, place of the input vector, number of instructions
-FIELDS = 10
+FIELDS = 11
 RECURRENT, DENSE, STANDARDIZE, RESCALE, FUNCTION = range(5)
 """Instructions and what follows (operation, source, target, inputs, outputs) in each:
 
 ========== ==================================================
-RECURRENT  panels, z, next h, memories, acc
+RECURRENT  panels, z, next h, memories, acc, whether blocks go downwards (turned round by every step)
 DENSE      panels, start (the bias, or zeros)
 STANDARDIZE, RESCALE   first vector, second vector
 FUNCTION   which (see `simd.elementwise`), place of its slope
@@ -42,8 +42,9 @@ def recurrent_step(weights, buffer, program, at, lanes):
     copy(buffer, program[at + 1], buffer, h - inputs, inputs, lanes)
     advance(
         weights, layout, program[at + 5], buffer, z, following, 1, buffer, program[at + 8], layout.units_row,
-        buffer, program[at + 9], Kept(False, buffer, 0, 0, 0, 0),
+        buffer, program[at + 9], Kept(False, buffer, 0, 0, 0, 0), program[at + 10] == 1,
     )  # fmt: skip
+    program[at + 10] = 1 - program[at + 10]
     for e in range(0, layout.units_padded, lanes):
         store(buffer, h + e, load(buffer, following + layout.inputs_padded + e))
 

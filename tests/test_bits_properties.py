@@ -1,13 +1,8 @@
-"""A row's bits depend on nothing but the row: not on padding, neighbours, order, threads, streaming or the CPU."""
+"""Properties of a row's bits over drawn shapes and batches; `test_bits` has chosen cases, `test_processors` the CPUs."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import subprocess
-import sys
-from pathlib import Path
-
+import numba
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,7 +13,6 @@ from fastseq import nn
 from tests import naive
 from tests.strategies import LayerShape, RaggedBatch, layer_shapes, ragged_batches
 
-ROOT = Path(__file__).resolve().parents[1]
 dtypes = st.sampled_from([np.float32, np.float64])
 
 
@@ -162,8 +156,7 @@ def test_thread_count_changes_no_bit(dtype, rng):
     x, lengths = rng.standard_normal((61, 33, 20)).astype(dtype), rng.integers(0, 34, 61)
     fs.set_num_threads(1)
     one = run_with_gradients(lstm, x, hx, lengths)
-    most = int(os.environ.get("NUMBA_NUM_THREADS", os.cpu_count() or 1))
-    for count in range(1, min(most, 8) + 1):
+    for count in range(1, min(numba.config.NUMBA_NUM_THREADS, 8) + 1):
         fs.set_num_threads(count)
         assert_same_bits(run_with_gradients(lstm, x, hx, lengths), one)
 
@@ -181,29 +174,3 @@ def test_streaming_gives_the_bits_of_the_batch(batch: RaggedBatch, shape: LayerS
         one_by_one = np.stack([stream.step(value).copy() for value in sequence.astype(dtype)])
         with fs.no_grad():
             assert_same_bits([one_by_one], [net(sequence[None].astype(dtype)).numpy()[0]])
-
-
-def fingerprint() -> str:
-    """Digest of outputs and all gradients over shapes on and off every lane and tile multiple."""
-    digest = hashlib.sha256()
-    for dtype in (np.float32, np.float64):
-        for hidden, features, batch in [(1, 1, 1), (16, 3, 5), (33, 17, 9), (70, 40, 13)]:
-            shape = LayerShape(hidden, 2, True, True, seed=hidden)
-            rng = np.random.default_rng(hidden)
-            x, lengths = rng.standard_normal((batch, 9, features)).astype(dtype), rng.integers(0, 10, batch)
-            lstm = build(shape, features, dtype)
-            for value in run_with_gradients(lstm, x, states(shape, batch, dtype), lengths).values():
-                digest.update(np.ascontiguousarray(value).tobytes())
-    return digest.hexdigest()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_avx2_code_gives_the_bits_of_this_processors_own(tmp_path):
-    if sys.platform == "darwin" or os.uname().machine not in ("x86_64", "AMD64"):
-        pytest.skip("AVX2 is a feature of x86-64 processors")
-    other = {**os.environ, "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "", "FASTSEQ_CACHE_DIR": str(tmp_path)}
-    code = "from tests.test_same_bits import fingerprint; print(fingerprint())"
-    done = subprocess.run([sys.executable, "-c", code], env=other, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == fingerprint()
