@@ -1,4 +1,4 @@
-"""Properties of a row's bits over drawn shapes and batches; `test_bits` has chosen cases, `test_processors` the CPUs."""
+"""Properties of a row's bits over drawn shapes and batches; `test_bits` has chosen cases, `test_processors` CPUs."""
 
 from __future__ import annotations
 
