@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -26,6 +27,7 @@ MAX_ARRAYS = 1 << 15
 MAX_RANK = 16
 MAX_ELEMENTS = 1 << 47
 MAX_NAME = 1024
+MAX_NESTING = 256  # of JSON; Python's own limit differs from version to version
 DTYPES = {
     "F64": "<f8",
     "F32": "<f4",
@@ -67,6 +69,19 @@ class ModelFileError(ValueError):
         return type(self), (self.path, self.expected, self.found)
 
 
+def _nesting(text: str) -> int:
+    """Return how deep the brackets of a JSON text nest, those in strings left out."""
+    depth = deepest = 0
+    for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[{\]}]', text):
+        first = token[0][0]
+        if first in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif first in "]}":
+            depth -= 1
+    return deepest
+
+
 class _Reader:
     """One reading of one file; keeps the path for messages."""
 
@@ -101,11 +116,11 @@ class _Reader:
 
         try:
             decoded = text.decode("utf-8") if isinstance(text, bytes) else text
+            if _nesting(decoded) > MAX_NESTING:
+                raise ValueError("JSON nested too deeply")
             return json.loads(
                 decoded, object_pairs_hook=pairs, parse_int=number, parse_float=real, parse_constant=constant
             )
-        except RecursionError:
-            self.fail(what, "JSON nested too deeply")
         except ValueError as error:
             self.fail(what, f"{type(error).__name__}: {error}")
 
@@ -201,10 +216,7 @@ def read_arrays(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | 
     if not isinstance(document, dict):
         reader.fail("a JSON document with names", document)
     claimed = document.pop("checksum", None)
-    try:
-        actual = checksum(arrays, document)
-    except RecursionError:
-        reader.fail("a JSON document", "JSON nested too deeply")
+    actual = checksum(arrays, document)
     if claimed != actual:
         reader.fail(f"arrays with the checksum {claimed}", f"{actual}: the file is damaged")
     return arrays, document
