@@ -18,6 +18,7 @@ from fastseq.nn.activations import (
 )
 from fastseq.nn.containers import ModuleDict, ModuleList, Sequential
 from fastseq.nn.dropout import Dropout
+from fastseq.nn.embedding import Embedding
 from fastseq.nn.linear import Linear
 from fastseq.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
 from fastseq.nn.module import Module, Parameter
@@ -36,6 +37,7 @@ __all__ = [
     "NLLLoss",
     "SmoothL1Loss",
     "ELU",
+    "Embedding",
     "F",
     "GELU",
     "Identity",
