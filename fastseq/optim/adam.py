@@ -21,7 +21,8 @@ import numpy as np
 
 from fastseq import checks
 from fastseq.jit import Real, Reals, kernel
-from fastseq.optim.optimizer import FlatBuffer, Optimizer
+from fastseq.optim.flat import FlatBuffer, Stretch
+from fastseq.optim.optimizer import Optimizer
 
 
 @kernel
@@ -81,6 +82,23 @@ def adam_amsgrad(
         p[i] = weight - rate * (mean / (np.sqrt(largest) / root + eps))
 
 
+def check_moments(group: Mapping[str, Any]) -> None:
+    """Raise unless the options that all optimisers with two averages share are valid.
+
+    Parameters
+    ----------
+    group
+        ``lr``, ``betas``, ``weight_decay`` and ``maximize``, among others.
+    """
+    checks.real("lr", group["lr"], 0.0)
+    if not isinstance(group["betas"], (tuple, list)) or len(group["betas"]) != 2:
+        raise checks.kind_error("betas", "two numbers", group["betas"])
+    for i, beta in enumerate(group["betas"]):
+        checks.real(f"betas[{i}]", beta, 0.0, 1.0, open_maximum=True)
+    checks.real("weight_decay", group["weight_decay"], 0.0)
+    checks.boolean("maximize", group["maximize"])
+
+
 class Adam(Optimizer):
     """Adam with PyTorch's semantics.
 
@@ -127,18 +145,13 @@ class Adam(Optimizer):
         super().__init__(params, defaults)
 
     def _check(self, group: Mapping[str, Any]) -> None:
-        checks.real("lr", group["lr"], 0.0)
-        if not isinstance(group["betas"], (tuple, list)) or len(group["betas"]) != 2:
-            raise checks.kind_error("betas", "two numbers", group["betas"])
-        for i, beta in enumerate(group["betas"]):
-            checks.real(f"betas[{i}]", beta, 0.0, 1.0, open_maximum=True)
+        check_moments(group)
         checks.real("eps", group["eps"], 0.0)
-        checks.real("weight_decay", group["weight_decay"], 0.0)
         checks.boolean("amsgrad", group["amsgrad"])
-        checks.boolean("maximize", group["maximize"])
 
-    def _update(self, group: Mapping[str, Any], buffer: FlatBuffer, part: slice, step: int) -> None:
+    def _update(self, group: Mapping[str, Any], buffer: FlatBuffer, stretch: Stretch) -> None:
         beta1, beta2 = group["betas"]
+        part, step = stretch.part, stretch.step
         lr, decay = group["lr"], group["weight_decay"]
         # Scalars are computed in double precision and rounded once, as PyTorch does.
         scalars = (

@@ -1,161 +1,26 @@
-"""The base of all optimisers, and the flat buffers that parameters and gradients live in.
-
-Each parameter group keeps one array of values, one of gradients and one per state quantity (for each dtype it holds).
-A parameter's storage becomes a view of the first and its gradient is accumulated into a view of the second, so that a
-step is a single pass over memory. Parameters start at multiples of 64 bytes; what lies between them is never read.
-"""
+"""The base of all optimisers: parameter groups, steps over their flat buffers, and state dicts."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastseq import checks
+from fastseq.optim.flat import FlatBuffer, Stretch, flatten
 
-ALIGNMENT = 64  # bytes: a cache line and the widest vector
-
-
-class FlatBuffer:
-    """Values, gradients and states of some parameters of one dtype, each in one aligned array.
-
-    Parameters
-    ----------
-    parameters
-        Leaf tensors of one dtype; their storage is moved.
-    """
-
-    def __init__(self, parameters: list[Any]) -> None:
-        self.parameters = parameters
-        self.dtype = parameters[0]._data.dtype
-        unit = ALIGNMENT // self.dtype.itemsize
-        self.starts = []
-        end = 0
-        for parameter in parameters:
-            self.starts.append(end)
-            end += -(-parameter._data.size // unit) * unit
-        self.stops = [*self.starts[1:], end]
-        self.size = end
-        self.data = self.zeros()
-        self.grad = self.zeros()
-        self.states: dict[str, NDArray] = {}
-        self.steps = [0] * len(parameters)
-        self.data_views = self.views(self.data)
-        self.grad_views = self.views(self.grad)
-        self.adopt()
-
-    def zeros(self) -> NDArray:
-        """Return an aligned array of zeros with this layout."""
-        nbytes = self.size * self.dtype.itemsize
-        raw = np.zeros(nbytes + ALIGNMENT, np.uint8)
-        shift = -raw.ctypes.data % ALIGNMENT
-        return raw[shift : shift + nbytes].view(self.dtype)
-
-    def views(self, flat: NDArray) -> list[NDArray]:
-        """Return one view per parameter, in its shape."""
-        return [
-            flat[start : start + parameter._data.size].reshape(parameter._data.shape)
-            for parameter, start in zip(self.parameters, self.starts, strict=True)
-        ]
-
-    def state(self, name: str) -> NDArray:
-        """Return the flat array of a state quantity, zero when first asked for.
-
-        Parameters
-        ----------
-        name
-            The quantity.
-        """
-        if name not in self.states:
-            self.states[name] = self.zeros()
-        return self.states[name]
-
-    def adopt(self) -> None:
-        """Move parameters and gradients that live elsewhere into the buffer; a no-op for those at home."""
-        for parameter, data, grad in zip(self.parameters, self.data_views, self.grad_views, strict=True):
-            if parameter._data is not data:
-                data[...] = parameter._data
-                parameter._data = data
-                parameter._version[0] += 1
-            if parameter._grad_buffer is not grad:
-                parameter._grad_buffer = grad
-            found = parameter.grad
-            if found is not None and found._data is not grad:
-                if found._data.shape != grad.shape:
-                    raise checks.value_error("grad", f"the parameter's shape {grad.shape}", found._data)
-                grad[...] = found._data
-                found._data = grad
-
-    def fits(self) -> bool:
-        """Say whether the parameters still have the shapes and dtype that the buffer was laid out for."""
-        return all(
-            parameter._data is view or (parameter._data.dtype == self.dtype and parameter._data.shape == view.shape)
-            for parameter, view in zip(self.parameters, self.data_views, strict=True)
-        )
-
-    def runs(self) -> Iterator[tuple[slice, int, range]]:
-        """Yield (slice of the flat arrays, steps taken before, positions) of adjacent parameters with a gradient."""
-        first = 0
-        count = len(self.parameters)
-        while first < count:
-            if self.parameters[first].grad is None:
-                first += 1
-                continue
-            last = first + 1
-            while last < count and self.parameters[last].grad is not None and self.steps[last] == self.steps[first]:
-                last += 1
-            yield slice(self.starts[first], self.stops[last - 1]), self.steps[first], range(first, last)
-            first = last
-
-    def relaid(self) -> list[FlatBuffer]:
-        """Return buffers for the parameters' present shapes and dtypes, with the states carried over."""
-        fresh = flatten(self.parameters)
-        home = {id(p): (buffer, i) for buffer in fresh for i, p in enumerate(buffer.parameters)}
-        for i, parameter in enumerate(self.parameters):
-            buffer, position = home[id(parameter)]
-            buffer.steps[position] = self.steps[i]
-            for name, flat in self.states.items():
-                old, new = self.views_of(flat, i), buffer.views(buffer.state(name))[position]
-                if old.shape != new.shape:
-                    raise checks.value_error("parameter", f"the shape it had before, {old.shape}", parameter._data)
-                new[...] = old
-        return fresh
-
-    def views_of(self, flat: NDArray, position: int) -> NDArray:
-        """Return the part of a flat array that belongs to one parameter.
-
-        Parameters
-        ----------
-        flat
-            An array with this layout.
-        position
-            Which parameter.
-        """
-        shape = self.data_views[position].shape
-        start = self.starts[position]
-        return flat[start : start + math.prod(shape)].reshape(shape)
+#: What schedules keep in a parameter group, as in PyTorch.
+SCHEDULED = ("initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum")
 
 
-def flatten(parameters: list[Any]) -> list[FlatBuffer]:
-    """Move parameters into one flat buffer per dtype.
+class _Entry(NamedTuple):
+    """What a state dict says of one parameter."""
 
-    Parameters
-    ----------
-    parameters
-        Leaf tensors.
-
-    Returns
-    -------
-    list of FlatBuffer
-        The buffers, in order of first appearance of their dtypes.
-    """
-    by_dtype: dict[np.dtype, list[Any]] = {}
-    for parameter in parameters:
-        by_dtype.setdefault(parameter._data.dtype, []).append(parameter)
-    return [FlatBuffer(members) for members in by_dtype.values()]
+    step: int
+    arrays: dict[str, NDArray]
+    scalars: dict[str, float]
 
 
 class Optimizer:
@@ -175,6 +40,10 @@ class Optimizer:
 
     #: Names of the per-parameter state arrays, as PyTorch calls them.
     state_names: tuple[str, ...] = ()
+    #: Names of the states that are one number per parameter, with what they are at the start.
+    scalar_names: ClassVar[Mapping[str, float]] = {}
+    #: Whether ``step`` has to be given a closure.
+    needs_closure: ClassVar[bool] = False
 
     def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
         if hasattr(params, "_data") or isinstance(params, (str, bytes, Mapping)):
@@ -214,11 +83,11 @@ class Optimizer:
             known.add(id(parameter))
         if not parameters:
             raise checks.value_error("params", "at least one parameter", "none")
-        unknown = [name for name in param_group if name != "params" and name not in self.defaults]
+        unknown = [name for name in param_group if name not in ("params", *self.defaults, *SCHEDULED)]
         if unknown:
             raise checks.value_error("param_group", f"options among {', '.join(self.defaults)}", str(unknown[0]))
         group = {**self.defaults, **param_group, "params": parameters}
-        self._check(group)
+        self._checked(group)
         self.param_groups.append(group)
         self._buffers.append(flatten(parameters))
 
@@ -256,18 +125,29 @@ class Optimizer:
                 self._buffers[number] = [fresh for buffer in self._buffers[number] for fresh in buffer.relaid()]
             for buffer in self._buffers[number]:
                 buffer.adopt()
-                for part, before, positions in buffer.runs():
-                    self._update(group, buffer, part, before + 1)
-                    for position in positions:
-                        buffer.steps[position] = before + 1
+                for stretch in buffer.stretches():
+                    self._update(group, buffer, stretch)
+                    for position in stretch.positions:
+                        buffer.steps[position] = stretch.step
                         buffer.parameters[position]._version[0] += 1
         return loss
+
+    def _checked(self, group: Mapping[str, Any]) -> None:
+        """Raise unless the group's options, and what a schedule left in it, are valid."""
+        self._check(group)
+        for name in SCHEDULED:
+            if name in group:
+                checks.real(name, group[name], 0.0)
 
     def _check(self, group: Mapping[str, Any]) -> None:
         """Raise unless the group's options are valid."""
 
-    def _update(self, group: Mapping[str, Any], buffer: FlatBuffer, part: slice, step: int) -> None:
-        """Update one run of parameters; ``step`` counts from 1."""
+    def _start(self, name: str, group: Mapping[str, Any]) -> float:
+        """Return what a state array of the group holds before the first step."""
+        return 0.0
+
+    def _update(self, group: Mapping[str, Any], buffer: FlatBuffer, stretch: Stretch) -> None:
+        """Update the parameters of one stretch."""
         raise TypeError(f"{type(self).__name__}: expected a class with an _update method, got one without")
 
     def state_dict(self) -> dict[str, Any]:
@@ -288,9 +168,9 @@ class Optimizer:
             for parameter in group["params"]:
                 buffer, i = home[id(parameter)]
                 if buffer.steps[i]:
-                    state[number] = {"step": buffer.steps[i]} | {
-                        name: buffer.views_of(flat, i).copy() for name, flat in buffer.states.items()
-                    }
+                    scalars = {name: values[i] for name, values in buffer.scalars.items()}
+                    arrays = {name: buffer.views_of(flat, i).copy() for name, flat in buffer.states.items()}
+                    state[number] = {"step": buffer.steps[i]} | scalars | arrays
                 numbers.append(number)
                 number += 1
             groups.append({name: value for name, value in group.items() if name != "params"} | {"params": numbers})
@@ -316,28 +196,31 @@ class Optimizer:
         found = [len(group["params"]) for group in given]
         if expected != found:
             raise checks.value_error("state_dict", f"groups of {expected} parameters", f"groups of {found}")
-        options = [{name: group[name] for name in self.defaults if name in group} for group in given]
+        known = (*self.defaults, *SCHEDULED)
+        options = [{name: group[name] for name in known if name in group} for group in given]
         for group, new in zip(self.param_groups, options, strict=True):
-            self._check({**group, **new})
+            self._checked({**group, **new})
         numbers = [number for group in given for number in group["params"]]
         parameters = [parameter for group in self.param_groups for parameter in group["params"]]
         entries = {}
         for number, parameter in zip(numbers, parameters, strict=True):
             if number in state_dict["state"]:
                 entries[id(parameter)] = self._entry(number, state_dict["state"][number], parameter._data.shape)
+        nothing = _Entry(0, {}, dict(self.scalar_names))
         for group, new, buffers in zip(self.param_groups, options, self._buffers, strict=True):
             group.update(new)
             for buffer in buffers:
-                buffer.states = {}
-                buffer.steps = [0] * len(buffer.parameters)
+                buffer.states, buffer.scalars = {}, {}
                 for i, parameter in enumerate(buffer.parameters):
-                    step, arrays = entries.get(id(parameter), (0, {}))
-                    buffer.steps[i] = step
-                    for name, values in arrays.items():
-                        buffer.views_of(buffer.state(name), i)[...] = values
+                    entry = entries.get(id(parameter), nothing)
+                    buffer.steps[i] = entry.step
+                    for name, number in entry.scalars.items():
+                        buffer.scalar(name, number)[i] = number
+                    for name, values in entry.arrays.items():
+                        buffer.views_of(buffer.state(name, self._start(name, group)), i)[...] = values
 
-    def _entry(self, number: Any, entry: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[int, dict[str, NDArray]]:
-        """Return (step count, arrays) of one parameter of a state dict, checked."""
+    def _entry(self, number: Any, entry: Mapping[str, Any], shape: tuple[int, ...]) -> _Entry:
+        """Return what a state dict says of one parameter, checked."""
         arrays = {}
         for name in self.state_names:
             if entry.get(name) is None:
@@ -346,8 +229,13 @@ class Optimizer:
             if values.shape != shape or values.dtype.kind != "f":
                 raise checks.value_error(f"state_dict['state'][{number}][{name!r}]", f"floats of shape {shape}", values)
             arrays[name] = values
+        scalars = {
+            name: checks.real(f"state_dict['state'][{number}][{name!r}]", float(entry.get(name, start)))
+            for name, start in self.scalar_names.items()
+        }
         step = int(entry.get("step", 1 if arrays else 0))
-        return checks.integer(f"state_dict['state'][{number}]['step']", step, minimum=0), arrays
+        checks.integer(f"state_dict['state'][{number}]['step']", step, minimum=0)
+        return _Entry(step, arrays, scalars)
 
     def __repr__(self) -> str:
         """List the groups' options."""

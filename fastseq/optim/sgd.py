@@ -15,7 +15,8 @@ from typing import Any
 
 from fastseq import checks
 from fastseq.jit import Flag, Real, Reals, kernel
-from fastseq.optim.optimizer import FlatBuffer, Optimizer
+from fastseq.optim.flat import FlatBuffer, Stretch
+from fastseq.optim.optimizer import Optimizer
 
 
 @kernel
@@ -103,8 +104,8 @@ class SGD(Optimizer):
                 f"got momentum={momentum:g} and dampening={dampening:g}"
             )
 
-    def _update(self, group: Mapping[str, Any], buffer: FlatBuffer, part: slice, step: int) -> None:
-        real = buffer.dtype.type
+    def _update(self, group: Mapping[str, Any], buffer: FlatBuffer, stretch: Stretch) -> None:
+        real, part = buffer.dtype.type, stretch.part
         p, g = buffer.data[part], buffer.grad[part]
         lr, l2 = real(group["lr"]), real(group["weight_decay"])
         sign = real(-1.0 if group["maximize"] else 1.0)
@@ -112,7 +113,7 @@ class SGD(Optimizer):
         if momentum == 0:
             sgd_plain(p, g, lr, l2, sign)
             return
-        keep, take = (0.0, 1.0) if step == 1 else (momentum, 1.0 - group["dampening"])
+        keep, take = (0.0, 1.0) if stretch.step == 1 else (momentum, 1.0 - group["dampening"])
         b = buffer.state("momentum_buffer")[part]
         nesterov = bool(group["nesterov"])
         sgd_momentum(p, g, b, lr, l2, sign, real(keep), real(take), real(momentum), nesterov)

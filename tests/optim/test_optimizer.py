@@ -9,7 +9,14 @@ from fastseq import optim
 from fastseq.autograd.tensor import Tensor
 from fastseq.nn.module import Parameter
 
-ALL = [optim.SGD, optim.Adam, optim.AdamW]
+ALL = [optim.SGD, optim.Adam, optim.AdamW, optim.RMSprop, optim.Adagrad, optim.NAdam, optim.RAdam, optim.Lion]
+OPTIONS = {
+    optim.SGD: {"momentum": 0.9, "nesterov": True},
+    optim.Adam: {"amsgrad": True},
+    optim.AdamW: {"amsgrad": True},
+    optim.RMSprop: {"momentum": 0.9, "centered": True},
+    optim.Adagrad: {"initial_accumulator_value": 0.5, "lr_decay": 0.1},
+}
 
 
 def parameters(rng, dtype=np.float32):
@@ -104,6 +111,24 @@ def test_a_model_converted_to_another_dtype_keeps_its_state(rng):
         np.testing.assert_allclose(p.numpy(), q.numpy(), rtol=0, atol=1e-5)
 
 
+def test_parameters_whose_momenta_differ_step_apart(rng):
+    """Two parameters have taken as many steps, one of them under another beta: NAdam's product tells them apart."""
+    apart, alone = [Parameter(np.ones(3)) for _ in range(2)], Parameter(np.ones(3))
+    both, single = optim.NAdam(apart, lr=0.1), optim.NAdam([alone], lr=0.1)
+    for step in range(6):
+        for optimizer in (both, single):
+            optimizer.param_groups[0]["betas"] = (0.9 if step < 2 else 0.5, 0.999)
+        gradient = rng.standard_normal(3)
+        for p, taken in ((apart[0], step not in (2, 3)), (apart[1], step not in (0, 1)), (alone, step not in (0, 1))):
+            p.grad = None
+            if taken:
+                p._accumulate(gradient)
+        both.step()
+        single.step()
+    assert both._buffers[0][0].steps == [4, 4]
+    assert apart[1].tolist() == alone.tolist() != apart[0].tolist()
+
+
 def test_mixed_dtypes_in_one_group(rng):
     single, double = Parameter(np.zeros(3, np.float32)), Parameter(np.zeros(3, np.float64))
     optimizer = optim.SGD([single, double], lr=0.5)
@@ -116,7 +141,7 @@ def test_mixed_dtypes_in_one_group(rng):
 
 @pytest.mark.parametrize("kind", ALL)
 def test_state_dict_resumes_bit_for_bit(rng, kind):
-    options = {"momentum": 0.9, "nesterov": True} if kind is optim.SGD else {"amsgrad": True}
+    options = OPTIONS.get(kind, {})
     params = parameters(rng)
     optimizer = kind(params, lr=0.1, weight_decay=0.01, **options)
     for _ in range(3):
@@ -231,4 +256,16 @@ def test_options_are_checked():
         optim.AdamW([p], eps=-1e-8)
     with pytest.raises(TypeError, match="amsgrad: expected True or False"):
         optim.Adam([p], amsgrad=1)
+    with pytest.raises(ValueError, match=r"betas\[0\]"):
+        optim.Lion([p], betas=(-0.1, 0.9))
+    for kind, name in ((optim.RMSprop, "alpha"), (optim.RMSprop, "momentum"), (optim.Adagrad, "lr_decay")):
+        with pytest.raises(ValueError, match=f"{name}: expected a finite number >= 0"):
+            kind([p], **{name: -0.1})
+    with pytest.raises(ValueError, match="initial_accumulator_value"):
+        optim.Adagrad([p], initial_accumulator_value=-1.0)
+    with pytest.raises(ValueError, match="momentum_decay"):
+        optim.NAdam([p], momentum_decay=-1.0)
+    for kind, name in ((optim.RMSprop, "centered"), (optim.RAdam, "decoupled_weight_decay")):
+        with pytest.raises(TypeError, match=f"{name}: expected True or False"):
+            kind([p], **{name: 1})
     assert "lr=0.001" in repr(optim.Adam([p]))
