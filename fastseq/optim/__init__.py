@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastseq.optim import lr_scheduler
 from fastseq.optim.adagrad import Adagrad
 from fastseq.optim.adam import Adam, AdamW
 from fastseq.optim.lbfgs import LBFGS
@@ -12,4 +13,16 @@ from fastseq.optim.radam import RAdam
 from fastseq.optim.rmsprop import RMSprop
 from fastseq.optim.sgd import SGD
 
-__all__ = ["LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "Lion", "NAdam", "Optimizer", "RAdam", "RMSprop"]
+__all__ = [
+    "LBFGS",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Lion",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "lr_scheduler",
+]
