@@ -17,27 +17,45 @@ import pytest
 from numba.core import event
 
 from fastseq import jit
+from fastseq.jit import Int, Integers, Launcher, ReadReals, Reals
+from fastseq.jit import cache as disk
+from fastseq.jit import kernels as registered
+from fastseq.simd.lanes import address
 
 ROOT = Path(__file__).resolve().parents[1]
 _numbers = itertools.count()
 posix = pytest.mark.skipif(os.name == "nt", reason="permission bits and fork are POSIX")
 
 
-def make_kernel(factor: float, parallel: bool = False) -> jit.Kernel:
+def make_kernel(factor: float) -> jit.Kernel:
     """A kernel of its own: values times a factor, into ``out``."""
 
-    def scale(values: jit.ReadReals, out: jit.Reals):
-        for k in jit.prange(values.size):
+    def scale(values, out):
+        for k in range(values.size):
             out[k] = values[k] * factor
 
     scale.__annotations__ = {"values": "ReadReals", "out": "Reals"}
-    return jit.kernel(scale, parallel=parallel, label=f"test{next(_numbers)}")
+    return jit.kernel(scale, label=f"test{next(_numbers)}")
 
 
-def run(kernel: jit.Kernel, work: float = 0.0, dtype: type = np.float32) -> np.ndarray:
+@jit.piece
+def mark(task, factors, x, out, places):
+    """Write a number that says who wrote it, and with what; count how often."""
+    out[task] += factors[0] * x[task] + factors[1]
+    places[task] += 1
+
+
+@jit.kernel
+def mark_all(x: ReadReals, out: Reals, places: Integers, count: Int, launcher: Launcher):
+    """Two rounds of ``count`` tasks: out = 2 (3 x + 0.5)."""
+    for _ in range(2):
+        jit.share(launcher, count, mark, ((3.0, 0.5), address(x), address(out), address(places)))
+
+
+def run(kernel: jit.Kernel, dtype: type = np.float32) -> np.ndarray:
     """What the kernel makes of 0, 1, 2."""
     out = np.empty(3, dtype)
-    kernel.launch(work, np.arange(3, dtype=dtype), out)
+    kernel(np.arange(3, dtype=dtype), out)
     return out
 
 
@@ -45,14 +63,13 @@ def run(kernel: jit.Kernel, work: float = 0.0, dtype: type = np.float32) -> np.n
 def cache(tmp_path, monkeypatch):
     """A cache folder that nothing else uses; gives the folder of this version's entries."""
     monkeypatch.setenv("FASTSEQ_CACHE_DIR", str(tmp_path / "kernels"))
-    monkeypatch.setattr(jit, "_folder", [])
+    monkeypatch.setattr(disk, "_folder", [])
     return jit.cache_folder()
 
 
 def forget(kernel: jit.Kernel) -> None:
     """Drop what this process has compiled, as a new process would start."""
     kernel._ready.clear()
-    kernel._serial.clear()
 
 
 def compilations(kernel: jit.Kernel) -> int:
@@ -66,7 +83,7 @@ def test_an_entry_is_whole_private_and_used(cache):
     kernel = make_kernel(3.0)
     assert compilations(kernel) > 0
     (entry,) = cache.iterdir()
-    assert entry.name == f"{kernel.name}-float32-serial" and (entry / "seal").is_file()
+    assert entry.name == f"{kernel.name}-float32" and (entry / "seal").is_file()
     if os.name != "nt":
         assert not stat.S_IMODE(cache.stat().st_mode) & 0o077
     forget(kernel)
@@ -97,31 +114,38 @@ def test_a_damaged_entry_is_compiled_anew_and_replaced(cache, damage):
     assert not list(entry.rglob("damaged"))
 
 
-def test_twins_and_element_types_have_entries_of_their_own(cache):
-    kernel = make_kernel(2.0, parallel=True)
-    for several in (False, True):
-        for dtype in (np.float32, np.float64):
-            out = np.empty(3, dtype)
-            kernel.twin(np.dtype(dtype), several)(np.arange(3, dtype=dtype), out)
-            np.testing.assert_array_equal(out, [0, 2, 4])
-    assert len(list(cache.iterdir())) == 4
-    assert "parallel" in {word for folder in cache.iterdir() for word in folder.name.split("-")}
+def test_element_types_have_entries_of_their_own(cache):
+    kernel = make_kernel(2.0)
+    for dtype in (np.float32, np.float64):
+        np.testing.assert_array_equal(run(kernel, dtype), [0, 2, 4])
+    assert sorted(folder.name for folder in cache.iterdir()) == [f"{kernel.name}-float{bits}" for bits in (32, 64)]
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 1000])
+def test_every_task_runs_once_whoever_runs_it(count):
+    x = np.arange(count, dtype=np.float32)
+    for work in (0.0, 1e12):
+        out, places = np.zeros(count, np.float32), np.zeros(count, np.int64)
+        mark_all.launch(work, x, out, places, count)
+        np.testing.assert_array_equal(out, 6 * x + 1)
+        assert (places == 2).all()
 
 
 def test_any_edit_of_a_kernel_source_is_another_cache(tmp_path, monkeypatch):
     source = tmp_path / "source.py"
     source.write_text("one = 1\n")
-    monkeypatch.setattr(jit, "_sources", lambda: [source])
-    before = jit._digest()
-    assert jit._digest() == before
+    monkeypatch.setattr(disk, "_sources", lambda: [source])
+    before = disk._digest()
+    assert disk._digest() == before
     source.write_text("one = 2\n")
-    assert jit._digest() != before
+    assert disk._digest() != before
 
 
 def test_another_processor_is_another_cache(monkeypatch):
-    before = jit._digest()
-    monkeypatch.setattr(type(jit.cpu_target.target_context.codegen()), "magic_tuple", lambda self: ("other", "", ""))
-    assert jit._digest() != before
+    before = disk._digest()
+    monkeypatch.setattr(type(disk.cpu_target.target_context.codegen()), "magic_tuple", lambda self: ("other", "", ""))
+    assert disk._digest() != before
 
 
 def test_processors_share_a_folder_without_disturbing_each_other(tmp_path):
@@ -143,7 +167,7 @@ def test_what_killed_processes_left_behind_goes(cache, monkeypatch):
     for name, age in ((".1-old", 2 * 86_400), (".2-new", 0)):
         (cache / name).mkdir()
         os.utime(cache / name, (time.time() - age,) * 2)
-    monkeypatch.setattr(jit, "_folder", [])
+    monkeypatch.setattr(disk, "_folder", [])
     jit.cache_folder()
     assert [folder.name for folder in cache.iterdir()] == [".2-new"]
 
@@ -154,8 +178,8 @@ def test_all_sources_that_are_compiled_are_digested():
     import fastseq.streaming
 
     assert fastseq.nn and fastseq.optim and fastseq.streaming
-    digested = set(jit._sources())
-    for kernel in jit.kernels():
+    digested = set(disk._sources())
+    for kernel in jit.all_kernels():
         if kernel.function.__module__.startswith("fastseq."):
             assert Path(kernel.function.__code__.co_filename) in digested, kernel.name
 
@@ -166,7 +190,7 @@ def test_a_folder_that_others_can_write_to_is_refused(tmp_path, monkeypatch):
     shared.mkdir()
     shared.chmod(0o777)
     monkeypatch.setenv("FASTSEQ_CACHE_DIR", str(shared))
-    monkeypatch.setattr(jit, "_folder", [])
+    monkeypatch.setattr(disk, "_folder", [])
     with pytest.warns(RuntimeWarning, match="only you can write to"):
         np.testing.assert_array_equal(run(make_kernel(3.0)), [0, 3, 6])
     assert not list(shared.iterdir())
@@ -176,21 +200,21 @@ def test_kernels_run_without_any_cache(tmp_path, monkeypatch):
     blocked = tmp_path / "a file"
     blocked.write_text("")
     monkeypatch.setenv("FASTSEQ_CACHE_DIR", str(blocked / "below"))
-    monkeypatch.setattr(jit, "_folder", [])
+    monkeypatch.setattr(disk, "_folder", [])
     assert jit.cache_folder() is None
     np.testing.assert_array_equal(run(make_kernel(3.0)), [0, 3, 6])
 
 
 def test_only_the_latest_versions_are_kept(cache, monkeypatch):
     root = cache.parent
-    for number in range(2 * jit.KEPT_DIGESTS):
+    for number in range(2 * disk.KEPT_DIGESTS):
         old = root / f"{number:016x}"
         old.mkdir()
         os.utime(old, (number, number))
-    monkeypatch.setattr(jit, "_folder", [])
+    monkeypatch.setattr(disk, "_folder", [])
     jit.cache_folder()
     kept = {folder.name for folder in root.iterdir()}
-    assert cache.name in kept and len(kept) <= jit.KEPT_DIGESTS
+    assert cache.name in kept and len(kept) <= disk.KEPT_DIGESTS
     assert f"{0:016x}" not in kept
 
 
@@ -218,12 +242,14 @@ def test_bad_thread_counts(count, error):
 
 
 def test_warm_up_reports_each_specialisation(cache, monkeypatch):
-    kernels = [make_kernel(2.0), make_kernel(3.0, parallel=True)]
-    monkeypatch.setattr(jit, "_kernels", kernels)
+    kernels = [make_kernel(2.0), make_kernel(3.0)]
+    monkeypatch.setattr(registered, "_kernels", kernels)
     seen = []
     seconds = jit.warmup((np.float32, np.float64), lambda *facts: seen.append(facts))
-    assert [(done, of) for _, _, done, of in seen] == [(n, 6) for n in range(1, 7)]
-    assert seconds > 0 and len(list(cache.iterdir())) == 6
+    assert [(done, of) for _, _, done, of in seen] == [(n, 5) for n in range(1, 6)]
+    assert seconds > 0 and {folder.name.rsplit("-", 1)[0] for folder in cache.iterdir()} >= {
+        kernel.name for kernel in kernels
+    }
 
 
 def script(body: str, **environment: str) -> str:
@@ -336,7 +362,7 @@ def test_processes_that_start_cold_together_agree(tmp_path):
 
 
 def test_no_warning_is_left_to_the_user():
-    kernel = make_kernel(3.0, parallel=True)
+    kernel = make_kernel(3.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         run(kernel)

@@ -51,7 +51,7 @@ def machine_code() -> str:
     """The assembly of a product; only there if this process has compiled it."""
     from tests.simd.lane_kernels import multiply_flat
 
-    return next(iter(multiply_flat.twin(np.dtype(F32), False).inspect_asm().values()))
+    return next(iter(multiply_flat.compiled(np.dtype(F32)).inspect_asm().values()))
 
 
 MACHINE = """

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from numba.extending import overload, register_jitable
+from numba.extending import overload
+
+from fastseq.jit import PIECE, shared
 
 
 class CellSpec(NamedTuple):
@@ -31,8 +33,8 @@ def define(weights: Any, step: Callable[..., Any], step_backward: Callable[..., 
     """Register a cell's functions under its weights type."""
     spec: CellSpec = weights.spec
     _cells[weights] = {
-        "step": register_jitable(step),
-        "step_backward": register_jitable(step_backward),
+        "step": shared(step),
+        "step_backward": shared(step_backward),
         "slot_pattern": _constant(f"{weights.__name__}_slots", (0,) * len(spec.slots)),
         "memory_pattern": _constant(f"{weights.__name__}_memories", (0,) * len(spec.memories)),
     }
@@ -112,21 +114,21 @@ def memory_pattern(weights):
     return _cells[type(weights)]["memory_pattern"](weights)
 
 
-@overload(step)
+@overload(step, jit_options=PIECE)
 def _step(weights, slots, h, memory):
     return _of(weights, "step")
 
 
-@overload(step_backward)
+@overload(step_backward, jit_options=PIECE)
 def _step_backward(weights, gates, h, memory, d_h, d_memory):
     return _of(weights, "step_backward")
 
 
-@overload(slot_pattern)
+@overload(slot_pattern, jit_options=PIECE)
 def _slot_pattern(weights):
     return _of(weights, "slot_pattern")
 
 
-@overload(memory_pattern)
+@overload(memory_pattern, jit_options=PIECE)
 def _memory_pattern(weights):
     return _of(weights, "memory_pattern")

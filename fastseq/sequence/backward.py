@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastseq.cells.contract import memory_pattern, slot_pattern, step_backward
-from fastseq.jit import Flag, Int, Integers, ReadReals, Reals, kernel, piece, prange
+from fastseq.jit import Flag, Int, Integers, Launcher, ReadReals, Reals, kernel, piece, share
 from fastseq.sequence.workspace import (
     CHUNK,
     PAIRS,
@@ -222,6 +222,57 @@ def input_gradient(
         scatter_inputs(scratch, q0, row_size, d_x, k0, some, plan, batch, steps, inputs, first, count, reverse, lanes)
 
 
+@piece
+def scan_task(
+    task, weights, layout, d_states, d_out, residuals, scratch, plan, batch, steps, directions, pairs, shards, largest
+):
+    """Run one shard in one direction back over its steps."""
+    units = layout.units
+    d, shard = task // shards, task % shards
+    bounds = 2 * batch + (plan[batch] if batch > 0 else 0) + 1 + shard
+    scan_back(
+        weights, layout, d * recurrent_columns_size(layout), d_states, d * batch * units, directions * batch * units,
+        d_out, d * units, directions * units, residuals, d * residuals_size(layout, pairs),
+        scratch, task * backward_scratch_size(layout, largest), plan, batch, steps, pairs,
+        plan[bounds], plan[bounds + 1], d == 1,
+    )  # fmt: skip
+
+
+@piece
+def merged_task(
+    task, layout, columns, x, residuals, d_panels, d_x, scratch, plan, batch, steps, directions, pairs,
+    groups, parts, chunks,
+):  # fmt: skip
+    """Compute a part of the weight gradients of one direction, then a share of the first direction's input gradient."""
+    tasks = directions * groups * parts
+    d, group, part = task // (groups * parts), task // parts % groups, task % parts
+    depth = 1 + layout.inputs + layout.units
+    own = task * merged_scratch_size(layout)
+    weight_gradient(
+        layout, d_panels, d * layout.blocks * depth * layout.width,
+        layout.blocks * group // groups, layout.blocks * (group + 1) // groups,
+        depth * part // parts, depth * (part + 1) // parts,
+        x, residuals, d * residuals_size(layout, pairs), scratch, own, plan, batch, steps, pairs, d == 1,
+    )  # fmt: skip
+    for chunk in range(chunks * task // tasks, chunks * (task + 1) // tasks):
+        first = chunk * CHUNK
+        input_gradient(
+            layout, columns, directions * recurrent_columns_size(layout), d_x, residuals, 0, scratch, own,
+            plan, batch, steps, first, min(CHUNK, pairs - first), False, False,
+        )  # fmt: skip
+
+
+@piece
+def second_task(chunk, layout, columns, residuals, d_x, scratch, plan, batch, steps, pairs):
+    """Add a share of the second direction's input gradient to what the first has written."""
+    first = chunk * CHUNK
+    input_gradient(
+        layout, columns, 2 * recurrent_columns_size(layout) + input_columns_size(layout), d_x,
+        residuals, residuals_size(layout, pairs), scratch, chunk * merged_scratch_size(layout),
+        plan, batch, steps, first, min(CHUNK, pairs - first), True, True,
+    )  # fmt: skip
+
+
 def make_backward(cell: Any) -> Any:
     """Return the backward kernel of a cell, given its weights type.
 
@@ -232,61 +283,33 @@ def make_backward(cell: Any) -> Any:
     threads to share the weight gradients among; whether d_x is wanted.
     """
 
-    @kernel(parallel=True, label=cell.__name__)
+    @kernel(label=cell.__name__)
     def backward(
         columns: ReadReals, x: ReadReals, d_states: Reals, d_out: ReadReals, residuals: Reals, d_panels: Reals,
         d_x: Reals, scratch: Reals, plan: Integers, batch: Int, steps: Int, inputs: Int, units: Int, lanes: Int,
-        directions: Int, pairs: Int, shards: Int, largest: Int, workers: Int, want_x: Flag,
+        directions: Int, pairs: Int, shards: Int, largest: Int, workers: Int, want_x: Flag, launcher: Launcher,
     ):  # fmt: skip
-        longest = plan[batch] if batch > 0 else 0
-        bounds = 2 * batch + longest + 1
-        for task in prange(shards * directions):
-            # Named tuples cannot enter a parallel loop, so each task makes its own.
-            weights = cell(address(columns))
-            layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
-            d, shard = task // shards, task % shards
-            scan_back(
-                weights, layout, d * recurrent_columns_size(layout), address(d_states), d * batch * units,
-                directions * batch * units, address(d_out), d * units, directions * units,
-                address(residuals), d * residuals_size(layout, pairs),
-                address(scratch), task * backward_scratch_size(layout, largest), address(plan), batch, steps, pairs,
-                plan[bounds + shard], plan[bounds + shard + 1], d == 1,
-            )  # fmt: skip
-        blocks = (units + lanes - 1) // lanes
-        groups = min(blocks, workers)
+        weights = cell(address(columns))
+        layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
+        scan = (
+            weights, layout, address(d_states), address(d_out), address(residuals), address(scratch), address(plan),
+            batch, steps, directions, pairs, shards, largest,
+        )  # fmt: skip
+        share(launcher, shards * directions, scan_task, scan)
+        groups = min(layout.blocks, workers)
         parts = (workers + directions * groups - 1) // (directions * groups)
-        tasks = directions * groups * parts
         chunks = (pairs + CHUNK - 1) // CHUNK if want_x else 0
-        for task in prange(tasks):
-            weights = cell(address(columns))
-            layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
-            d, group, part = task // (groups * parts), task // parts % groups, task % parts
-            depth = 1 + inputs + units
-            weight_gradient(
-                layout, address(d_panels), d * blocks * depth * layout.width,
-                blocks * group // groups, blocks * (group + 1) // groups,
-                depth * part // parts, depth * (part + 1) // parts,
-                address(x), address(residuals), d * residuals_size(layout, pairs),
-                address(scratch), task * merged_scratch_size(layout), address(plan), batch, steps, pairs, d == 1,
+        merged = (
+            layout, address(columns), address(x), address(residuals), address(d_panels), address(d_x),
+            address(scratch), address(plan), batch, steps, directions, pairs, groups, parts, chunks,
+        )  # fmt: skip
+        share(launcher, directions * groups * parts, merged_task, merged)
+        if directions == 2:
+            second = (
+                layout, address(columns), address(residuals), address(d_x), address(scratch), address(plan),
+                batch, steps, pairs,
             )  # fmt: skip
-            for chunk in range(chunks * task // tasks, chunks * (task + 1) // tasks):
-                first = chunk * CHUNK
-                input_gradient(
-                    layout, address(columns), directions * recurrent_columns_size(layout), address(d_x),
-                    address(residuals), 0, address(scratch), task * merged_scratch_size(layout), address(plan),
-                    batch, steps, first, min(CHUNK, pairs - first), False, False,
-                )  # fmt: skip
-        if directions == 2:  # the second direction adds to what the first has written
-            for chunk in prange(chunks):
-                weights = cell(address(columns))
-                layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
-                first = chunk * CHUNK
-                input_gradient(
-                    layout, address(columns), 2 * recurrent_columns_size(layout) + input_columns_size(layout),
-                    address(d_x), address(residuals), residuals_size(layout, pairs), address(scratch),
-                    chunk * merged_scratch_size(layout), address(plan), batch, steps,
-                    first, min(CHUNK, pairs - first), True, True,
-                )  # fmt: skip
+            share(launcher, chunks, second_task, second)
 
     return backward
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from fastseq.cells.contract import memory_pattern, slot_pattern, step
-from fastseq.jit import Flag, Int, Integers, ReadReals, Reals, kernel, piece, prange
+from fastseq.jit import Flag, Int, Integers, Launcher, ReadReals, Reals, kernel, piece, share
 from fastseq.sequence.workspace import (
     TILE_ROWS,
     forward_scratch_size,
@@ -153,6 +153,37 @@ def scan(
             copy(scratch, memory + (j * rows + r) * units_row, states, to + (j + 1) * state_stride, units, lanes)
 
 
+@piece
+def forward_task(
+    task,
+    weights,
+    layout,
+    x,
+    states,
+    out,
+    residuals,
+    scratch,
+    plan,
+    batch,
+    steps,
+    directions,
+    pairs,
+    shards,
+    largest,
+    keep,
+):
+    """Run one shard in one direction."""
+    units = layout.units
+    d, shard = task // shards, task % shards
+    bounds = 2 * batch + (plan[batch] if batch > 0 else 0) + 1 + shard
+    scan(
+        weights, layout, d * layout.blocks * (1 + layout.inputs + units) * layout.width, x,
+        states, d * batch * units, directions * batch * units, out, d * units, directions * units,
+        residuals, d * residuals_size(layout, pairs), scratch, task * forward_scratch_size(layout, largest),
+        plan, batch, steps, pairs, plan[bounds], plan[bounds + 1], d == 1, keep,
+    )  # fmt: skip
+
+
 def make_forward(cell: Any) -> Any:
     """Return the forward kernel of a cell, given its weights type.
 
@@ -161,25 +192,18 @@ def make_forward(cell: Any) -> Any:
     numbers; B, T, F, H, L, D; number of pairs, shards, rows of the largest shard; keep.
     """
 
-    @kernel(parallel=True, label=cell.__name__)
+    @kernel(label=cell.__name__)
     def forward(
         panels: ReadReals, x: ReadReals, states: Reals, out: Reals, residuals: Reals, scratch: Reals, plan: Integers,
         batch: Int, steps: Int, inputs: Int, units: Int, lanes: Int, directions: Int,
-        pairs: Int, shards: Int, largest: Int, keep: Flag,
+        pairs: Int, shards: Int, largest: Int, keep: Flag, launcher: Launcher,
     ):  # fmt: skip
-        longest = plan[batch] if batch > 0 else 0
-        bounds = 2 * batch + longest + 1
-        for task in prange(shards * directions):
-            # Named tuples cannot enter a parallel loop, so each task makes its own.
-            weights = cell(address(panels))
-            layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
-            d, shard = task // shards, task % shards
-            scan(
-                weights, layout, d * layout.blocks * (1 + inputs + units) * layout.width, address(x),
-                address(states), d * batch * units, directions * batch * units,
-                address(out), d * units, directions * units, address(residuals), d * residuals_size(layout, pairs),
-                address(scratch), task * forward_scratch_size(layout, largest), address(plan), batch, steps, pairs,
-                plan[bounds + shard], plan[bounds + shard + 1], d == 1, keep,
-            )  # fmt: skip
+        weights = cell(address(panels))
+        layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
+        arguments = (
+            weights, layout, address(x), address(states), address(out), address(residuals), address(scratch),
+            address(plan), batch, steps, directions, pairs, shards, largest, keep,
+        )  # fmt: skip
+        share(launcher, shards * directions, forward_task, arguments)
 
     return forward

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastseq.jit import Int, ReadReals, Reals, kernel, prange
+from fastseq.jit import Int, Launcher, ReadReals, Reals, kernel, piece, share
 from fastseq.simd.gemm import multiply
 from fastseq.simd.lanes import VECTOR_BYTES, address
 from fastseq.simd.memory import copy
@@ -40,38 +40,43 @@ def pack_right(b: ReadReals, row: Int, column: Int, depth: Int, columns: Int, pa
                 to += width
 
 
-@kernel(parallel=True)
+@piece
+def multiply_task(
+    task, a, a_matrix, a_row, a_k, w, w_matrix, w_k, start, c, scratch, rows, columns, depth, lanes, chunks, groups
+):
+    """Multiply `ROWS` rows of a matrix by one group of columns."""
+    matrix, rest = task // (chunks * groups), task % (chunks * groups)
+    r0, j0 = rest // groups * ROWS, rest % groups * GROUP * lanes
+    count = min(ROWS, rows - r0)
+    some = min(GROUP * lanes, columns - j0)
+    vectors = (some + lanes - 1) // lanes
+    width = vectors * lanes
+    w0 = matrix * w_matrix + (j0 if w_k else j0 * depth)
+    a0 = matrix * a_matrix + r0 * a_row
+    to = (matrix * rows + r0) * columns + j0
+    stride = w_k if w_k else width
+    if some == width:
+        multiply(a, a0, a_row, a_k, w, w0, stride, depth, start, j0, 0, c, to, columns, count, vectors, lanes)
+    else:
+        own = task * ROWS * GROUP * lanes
+        multiply(a, a0, a_row, a_k, w, w0, stride, depth, start, j0, 0, scratch, own, width, count, vectors, lanes)
+        for r in range(count):
+            copy(scratch, own + r * width, c, to + r * columns, some, lanes)
+
+
+@kernel
 def multiply_all(
     a: ReadReals, a_matrix: Int, a_row: Int, a_k: Int, w: ReadReals, w_matrix: Int, w_k: Int, start: ReadReals,
-    c: Reals, scratch: Reals, matrices: Int, rows: Int, columns: Int, depth: Int, lanes: Int,
+    c: Reals, scratch: Reals, matrices: Int, rows: Int, columns: Int, depth: Int, lanes: Int, launcher: Launcher,
 ):  # fmt: skip
     """Multiply all matrices; ``w_k`` is the row stride of plain right operands, or 0 if they are packed."""
     chunks = (rows + ROWS - 1) // ROWS
     groups = (columns + GROUP * lanes - 1) // (GROUP * lanes)
-    for task in prange(matrices * chunks * groups):
-        matrix, rest = task // (chunks * groups), task % (chunks * groups)
-        r0, j0 = rest // groups * ROWS, rest % groups * GROUP * lanes
-        count = min(ROWS, rows - r0)
-        some = min(GROUP * lanes, columns - j0)
-        vectors = (some + lanes - 1) // lanes
-        width = vectors * lanes
-        w0 = matrix * w_matrix + (j0 if w_k else j0 * depth)
-        a0 = matrix * a_matrix + r0 * a_row
-        to = (matrix * rows + r0) * columns + j0
-        stride = w_k if w_k else width
-        if some == width:
-            multiply(
-                address(a), a0, a_row, a_k, address(w), w0, stride, depth, address(start), j0, 0,
-                address(c), to, columns, count, vectors, lanes,
-            )  # fmt: skip
-        else:
-            own = task * ROWS * GROUP * lanes
-            multiply(
-                address(a), a0, a_row, a_k, address(w), w0, stride, depth, address(start), j0, 0,
-                address(scratch), own, width, count, vectors, lanes,
-            )  # fmt: skip
-            for r in range(count):
-                copy(address(scratch), own + r * width, address(c), to + r * columns, some, lanes)
+    arguments = (
+        address(a), a_matrix, a_row, a_k, address(w), w_matrix, w_k, address(start), address(c), address(scratch),
+        rows, columns, depth, lanes, chunks, groups,
+    )  # fmt: skip
+    share(launcher, matrices * chunks * groups, multiply_task, arguments)
 
 
 def _strided(matrices: np.ndarray) -> tuple[np.ndarray, int, int]:

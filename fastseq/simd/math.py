@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.extending import overload, register_jitable
+from numba.extending import overload
 
+from fastseq.jit import PIECE, shared
 from fastseq.simd.lanes import (
     Lanes,
     at_least,
@@ -30,7 +31,7 @@ LN2_HIGH, LN2_LOW = 0.6931471805599453, 2.3190468138462996e-17
 ROUND_SINGLE, ROUND_DOUBLE = 1.5 * 2.0**23, 1.5 * 2.0**52
 
 
-@register_jitable
+@shared
 def _tail_single(r):
     q = fma(r, 0.0013926213466332444, 0.008363202971575855)
     q = fma(q, r, 0.04166655443768594)
@@ -38,7 +39,7 @@ def _tail_single(r):
     return fma(q, r, 0.5)
 
 
-@register_jitable
+@shared
 def _tail_double(r):
     q = fma(r, 2.5100424157005067e-08, 2.7620138719733994e-07)
     q = fma(q, r, 2.7557268378684192e-06)
@@ -51,35 +52,35 @@ def _tail_double(r):
     return fma(q, r, 0.5)
 
 
-@register_jitable
+@shared
 def _split_single(x, scale):
     shifted = fma(x, scale * LOG2_E, ROUND_SINGLE)
     return shifted, fma(shifted - ROUND_SINGLE, -LN2_SINGLE, x * scale)
 
 
-@register_jitable
+@shared
 def _split_double(x, scale):
     shifted = fma(x, scale * LOG2_E, ROUND_DOUBLE)
     n = shifted - ROUND_DOUBLE
     return shifted, fma(n, -LN2_LOW, fma(n, -LN2_HIGH, x * scale))
 
 
-@register_jitable
+@shared
 def _range_single(x):
     return at_least(at_most(x, 88.0), -87.0)
 
 
-@register_jitable
+@shared
 def _range_double(x):
     return at_least(at_most(x, 709.0), -708.0)
 
 
-@register_jitable
+@shared
 def _limits_single(x):
     return -86.6, 88.72283, np.inf
 
 
-@register_jitable
+@shared
 def _limits_double(x):
     return -707.7, 709.782712893384, np.inf
 
@@ -104,28 +105,28 @@ def _limits(x: Any) -> Any:
     return _limits_single(x) if x.dtype == np.float32 else _limits_double(x)
 
 
-@overload(_limits)
+@overload(_limits, jit_options=PIECE)
 def _limits_of_lanes(x):
     if isinstance(x, Lanes):
         return _limits_single if x.real.bitwidth == 32 else _limits_double
     return None
 
 
-@overload(_tail)
+@overload(_tail, jit_options=PIECE)
 def _tail_of_lanes(r):
     if isinstance(r, Lanes):
         return _tail_single if r.real.bitwidth == 32 else _tail_double
     return None
 
 
-@overload(_split)
+@overload(_split, jit_options=PIECE)
 def _split_of_lanes(x, scale):
     if isinstance(x, Lanes):
         return _split_single if x.real.bitwidth == 32 else _split_double
     return None
 
 
-@overload(_in_range)
+@overload(_in_range, jit_options=PIECE)
 def _in_range_of_lanes(x):
     if isinstance(x, Lanes):
         return _range_single if x.real.bitwidth == 32 else _range_double
@@ -137,14 +138,14 @@ def _real(x: Any) -> Any:
     return np.asarray(x)[()] if not isinstance(x, np.ndarray) else x
 
 
-@overload(_real)
+@overload(_real, jit_options=PIECE)
 def _real_of_lanes(x):
     if isinstance(x, Lanes):
         return lambda x: x
     return None
 
 
-@register_jitable
+@shared
 def exp(x):
     """Return e**x; results too small for a normal number are zero, too large ones infinity."""
     x = _real(x)
@@ -155,7 +156,7 @@ def exp(x):
     return where_less(high, x, infinity, where_less(x, low, 0.0, found))
 
 
-@register_jitable
+@shared
 def sigmoid(x):
     """Return 1 / (1 + e**-x)."""
     x = _in_range(_real(x))
@@ -163,7 +164,7 @@ def sigmoid(x):
     return 1.0 / fma(power_of_two(shifted), fma(r, fma(r, _tail(r), 1.0), 1.0), 1.0)
 
 
-@register_jitable
+@shared
 def tanh(x):
     """Return (e**x - e**-x) / (e**x + e**-x)."""
     x = _real(x)
@@ -173,13 +174,13 @@ def tanh(x):
     return with_sign_of(less_one / (less_one + 2.0), x)
 
 
-@register_jitable
+@shared
 def sigmoid_slope(y):
     """Return the derivative of sigmoid where its value is y."""
     return y * (1.0 - y)
 
 
-@register_jitable
+@shared
 def tanh_slope(y):
     """Return the derivative of tanh where its value is y."""
     return fma(-y, y, 1.0)

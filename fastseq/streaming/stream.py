@@ -56,7 +56,7 @@ class Stream:
         self._buffer = self._program.buffer
         self._dtype = self._buffer.dtype
         self._lanes = lanes_per_vector(self._dtype)
-        self._kernel = _kernel_of(self._program.cell or LSTMWeights).twin(self._dtype, False)
+        self._kernel = _kernel_of(self._program.cell or LSTMWeights).compiled(self._dtype)
         self._output = self._buffer[self._program.outputs]
         self._run = _bind(self._kernel, self._buffer, self._program.numbers, self._lanes)
 

@@ -1,21 +1,19 @@
-"""Here kernels run serially: a parallel twin of the test-only cell would cost seconds to compile and show nothing.
-
-How a batch is cut into shards is decided before, by the thread count; tests of the LSTM run both twins.
-"""
+"""Any number of shards on any machine: how a batch is cut is decided by the thread count, before anything runs."""
 
 from __future__ import annotations
 
 import pytest
 
-from fastseq import jit
+from fastseq.jit.threads import threads
 
 
 @pytest.fixture(autouse=True)
-def serial(monkeypatch) -> None:
-    monkeypatch.setattr(jit._threads, "forked", True)
+def in_order(monkeypatch) -> None:
+    """Run the shards one after another: there may be more of them than the machine has threads."""
+    monkeypatch.setattr(threads, "forked", True)
 
 
 @pytest.fixture
 def shards(monkeypatch):
     """Pretend to have any number of threads."""
-    return lambda count: monkeypatch.setattr(jit._threads, "count", count)
+    return lambda count: monkeypatch.setattr(threads, "count", count)

@@ -18,7 +18,7 @@ DTYPES = [np.float32, np.float64]
 
 
 def kernel_for(dtype):
-    return _kernel_of(LSTMWeights).twin(np.dtype(dtype), False)
+    return _kernel_of(LSTMWeights).compiled(np.dtype(dtype))
 
 
 def guarded(program, margin: int = 32):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fastseq import jit
+from fastseq.jit import cache
 from fastseq.simd.gemm import WIDE
 from tests.simd.lane_kernels import multiply_flat, operate
 
@@ -55,8 +56,8 @@ def loops_of(assembly: str) -> list[Loop]:
 
 def fresh(kernel: jit.Kernel, dtype, monkeypatch) -> str:
     """Compile a kernel without the cache, which keeps no assembly, and return it."""
-    monkeypatch.setattr(jit, "_folder", [None])
-    compiled = kernel._compile(np.dtype(dtype), False)
+    monkeypatch.setattr(cache, "_folder", [None])
+    compiled = kernel._compile(np.dtype(dtype))
     return next(iter(compiled.inspect_asm().values()))
 
 

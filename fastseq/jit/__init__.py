@@ -1,0 +1,34 @@
+"""The only caller of Numba: what is compiled, how, where it is kept, and how many threads run it.
+
+- `pieces`: functions that kernels are made of, compiled into them and never by themselves;
+- `kernels`: functions called from Python, compiled at their first call for the element types that are used; warm-up;
+- `cache`: where compiled kernels are kept on disk, and why they can be trusted;
+- `threads`: how a kernel shares tasks among threads.
+
+The name of a kernel's parameter annotation (``Reals``, ``Int``, ...) says its type; see `kernels.PARAMETERS`.
+"""
+
+from __future__ import annotations
+
+from numba import prange as prange
+
+from fastseq.jit.cache import cache_folder as cache_folder
+from fastseq.jit.kernels import Bytes as Bytes
+from fastseq.jit.kernels import Double as Double
+from fastseq.jit.kernels import Flag as Flag
+from fastseq.jit.kernels import Int as Int
+from fastseq.jit.kernels import Integers as Integers
+from fastseq.jit.kernels import Kernel as Kernel
+from fastseq.jit.kernels import Launcher as Launcher
+from fastseq.jit.kernels import ReadReals as ReadReals
+from fastseq.jit.kernels import Real as Real
+from fastseq.jit.kernels import Reals as Reals
+from fastseq.jit.kernels import all_kernels as all_kernels
+from fastseq.jit.kernels import kernel as kernel
+from fastseq.jit.kernels import warmup as warmup
+from fastseq.jit.pieces import PIECE as PIECE
+from fastseq.jit.pieces import piece as piece
+from fastseq.jit.pieces import shared as shared
+from fastseq.jit.threads import get_num_threads as get_num_threads
+from fastseq.jit.threads import set_num_threads as set_num_threads
+from fastseq.jit.threads import share as share

@@ -1,0 +1,154 @@
+"""Kernels: functions called from Python, compiled at their first call for the element types that are used.
+
+A kernel's parameters are annotated with the words of `PARAMETERS`, so that one element type gives exactly one
+signature. One whose last parameter is a ``Launcher`` shares its work among threads, see `fastseq.jit.threads`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numba import types
+
+from fastseq import checks
+from fastseq.jit.cache import compiled
+from fastseq.jit.pieces import named
+from fastseq.jit.threads import SHARED_WORK, threads
+
+PARAMETERS: dict[str, Callable[[Any], Any]] = {
+    "Reals": lambda real: types.Array(real, 1, "C"),
+    "ReadReals": lambda real: types.Array(real, 1, "C", readonly=True),
+    "Integers": lambda real: types.Array(types.int64, 1, "C"),
+    "Bytes": lambda real: types.Array(types.uint8, 1, "C"),
+    "Int": lambda real: types.int64,
+    "Real": lambda real: real,
+    "Double": lambda real: types.float64,
+    "Flag": lambda real: types.boolean,
+    "Launcher": lambda real: types.int64,
+}
+"""What a kernel's parameter annotations mean, for the element type ``real``."""
+
+REALS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
+
+# Names for annotations, so that type checkers know them; Numba itself reads nothing from annotations.
+Reals: TypeAlias = np.ndarray
+ReadReals: TypeAlias = np.ndarray
+Integers: TypeAlias = np.ndarray
+Bytes: TypeAlias = np.ndarray
+Int: TypeAlias = int
+Real: TypeAlias = float
+Double: TypeAlias = float
+Flag: TypeAlias = bool
+Launcher: TypeAlias = int
+
+_lock = threading.RLock()
+_kernels: list[Kernel] = []
+
+
+class Kernel:
+    """A function called from Python, compiled lazily: one specialisation per element type.
+
+    Parameters
+    ----------
+    function
+        Plain function in Numba's subset, annotated with the words of `PARAMETERS`.
+    label
+        Distinguishes kernels that were made by one factory; part of the cache's path.
+    """
+
+    def __init__(self, function: Callable[..., Any], label: str) -> None:
+        named(function, label)
+        self.function = function
+        self.name = f"{function.__module__}.{function.__name__}"
+        self._words = [str(word) for name, word in function.__annotations__.items() if name != "return"]
+        unknown = [word for word in self._words if word not in PARAMETERS]
+        if unknown or len(self._words) != function.__code__.co_argcount:
+            raise checks.kind_error(self.name, f"annotations from {', '.join(PARAMETERS)}", ", ".join(self._words))
+        self.shares = self._words[-1:] == ["Launcher"]
+        self._typed = next((i for i, word in enumerate(self._words) if word in ("Reals", "ReadReals")), 0)
+        self._ready = _Ready(self)
+        _kernels.append(self)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Run it; the element type is that of the first array of reals."""
+        return self._ready[arguments[self._typed].dtype](*arguments)
+
+    def launch(self, work: float, *arguments: Any) -> Any:
+        """Run it, on several threads if ``work`` (floating-point operations) is worth it and it is safe.
+
+        The launcher is added to the arguments.
+        """
+        function = self._ready[arguments[self._typed].dtype]
+        if work < SHARED_WORK or threads.count == 1:
+            return function(*arguments, 0)
+        return threads.run(function, arguments)
+
+    def compiled(self, dtype: np.dtype) -> Any:
+        """Return the compiled function for an element type."""
+        return self._ready[dtype]
+
+    def _compile(self, dtype: np.dtype) -> Any:
+        signature = tuple(PARAMETERS[word](REALS[dtype]) for word in self._words)
+        return compiled(self.function, signature, f"{self.name}-{dtype}")
+
+
+class _Ready(dict):
+    """Compiled functions by element type; a missing one is made."""
+
+    def __init__(self, owner: Kernel) -> None:
+        super().__init__()
+        self._owner = owner
+
+    def __missing__(self, dtype: np.dtype) -> Any:
+        with _lock:
+            if dtype not in self:
+                self[dtype] = self._owner._compile(dtype)
+            return self[dtype]
+
+
+def kernel(function: Callable[..., Any] | None = None, *, label: str = "") -> Any:
+    """Make a `Kernel` of a function; usable with and without options."""
+    if function is None:
+        return lambda later: Kernel(later, label)
+    return Kernel(function, label)
+
+
+def all_kernels() -> list[Kernel]:
+    """Return all kernels that have been defined so far."""
+    return list(_kernels)
+
+
+def warmup(
+    dtypes: tuple[Any, ...] = (np.float32,), progress: Callable[[str, float, int, int], None] | None = None
+) -> float:
+    """Compile every kernel that has been imported, or load it from the cache.
+
+    Parameters
+    ----------
+    dtypes
+        The element types to compile for.
+    progress
+        Called after each specialisation with its name, its seconds, how many are done and how many there are.
+
+    Returns
+    -------
+    float
+        Seconds taken.
+    """
+    wanted: list[tuple[str, Callable[[], Any]]] = [
+        (f"{one.name} {np.dtype(dtype)}", lambda one=one, dtype=dtype: one.compiled(np.dtype(dtype)))
+        for one in all_kernels()
+        for dtype in dtypes
+    ]
+    wanted.append(("the loop over threads", threads.launcher))
+    begin = time.perf_counter()
+    for done, (name, make) in enumerate(wanted, 1):
+        before = time.perf_counter()
+        make()
+        if progress is not None:
+            progress(name, time.perf_counter() - before, done, len(wanted))
+    return time.perf_counter() - begin

@@ -1,0 +1,170 @@
+"""How a kernel shares tasks among threads, and how many there are.
+
+There is one parallel loop in the whole package, `_spread`, and it is compiled once: it calls a function by its address.
+A kernel hands it a *task*, a piece of which each call does one share of the work::
+
+    share(launcher, count, task, (weights, x, out))         task(i, weights, x, out) for i in 0 .. count - 1
+
+``launcher`` is the address of that loop, or 0: then the calls follow one another right there. So a kernel is compiled
+once, not once for each way to run it, and all ways run the same machine code.
+
+Which way is taken never changes a bit of a result (see `fastseq.sequence`), so the choice is free: in order for work
+too small to share, in a forked child (the parent's worker threads do not exist there) and, where the threading layer
+cannot be entered twice, while another thread is in it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba import prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastseq import checks
+from fastseq.jit.cache import compiled
+
+SHARED_WORK = 3_000_000
+"""Floating-point operations below which a launch on several threads costs more than it saves."""
+
+I32, I64, BYTES = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
+TASK = ir.FunctionType(I32, [BYTES, I64])
+"""What a task looks like to the loop: its packed arguments and its number; the result says nothing."""
+
+
+@intrinsic
+def _call_task(typing_context, task, block, index):
+    """Call the task at an address."""
+
+    def codegen(context, builder, signature, arguments):
+        task, block, index = arguments
+        builder.call(builder.inttoptr(task, TASK.as_pointer()), [builder.inttoptr(block, BYTES), index])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
+def _spread(task: int, block: int, count: int) -> None:
+    for index in prange(count):
+        _call_task(task, block, index)
+
+
+@intrinsic
+def share(typing_context, launcher, count, task, arguments):
+    """Call ``task(i, *arguments)`` for i in 0 .. count - 1, on several threads if ``launcher`` is not 0.
+
+    ``task`` is a piece that returns nothing and raises nothing; ``arguments`` is a tuple of numbers, pointers and
+    tuples of them, handed over by value: nothing in it may own memory.
+    """
+    plain = types.unliteral(arguments)
+    call = task.get_call_type(typing_context, (types.int64, *plain.types), {})
+
+    def codegen(context, builder, signature, values):
+        launcher, count, _, packed = values
+        function = task.dispatcher.overloads[tuple(call.args)]
+        context.active_code_library.add_linking_library(function.library)
+        parts = cgutils.unpack_tuple(builder, packed)
+        block = cgutils.alloca_once(builder, ir.LiteralStructType([part.type for part in parts]))
+        for number, part in enumerate(parts):
+            builder.store(part, cgutils.gep_inbounds(builder, block, 0, number))
+        entry = _entry(context, builder.module, function.fndesc, block.type, builder.function.name)
+        flat = builder.bitcast(block, BYTES)
+        several = builder.icmp_signed("!=", launcher, ir.Constant(I64, 0))
+        with builder.if_else(several) as (on_threads, in_order):
+            with on_threads:
+                loop = ir.FunctionType(ir.VoidType(), [I64, I64, I64]).as_pointer()
+                address, where = builder.ptrtoint(entry, I64), builder.ptrtoint(flat, I64)
+                builder.call(builder.inttoptr(launcher, loop), [address, where, count])
+            with in_order, cgutils.for_range(builder, count) as loop:
+                builder.call(entry, [flat, loop.index])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, task, plain), codegen
+
+
+def _entry(context: Any, module: Any, fndesc: Any, block: Any, owner: str) -> Any:
+    """Return the function of type `TASK` that unpacks its arguments and calls a compiled piece."""
+    entry = ir.Function(module, TASK, module.get_unique_name(f"{owner}.task"))
+    entry.linkage = "internal"
+    entry.attributes.add("noinline")  # one body, however many places call it
+    builder = ir.IRBuilder(entry.append_basic_block("entry"))
+    packed = builder.bitcast(entry.args[0], block)
+    count = len(block.pointee.elements)
+    parts = [builder.load(cgutils.gep_inbounds(builder, packed, 0, number)) for number in range(count)]
+    callee = context.declare_function(module, fndesc)
+    context.call_conv.call_function(builder, callee, fndesc.restype, fndesc.argtypes, [entry.args[1], *parts])
+    builder.ret(ir.Constant(I32, 0))
+    return entry
+
+
+class _Threads:
+    """How many threads kernels use, and whether using them is safe right now."""
+
+    def __init__(self) -> None:
+        self.count = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+        self.forked = False
+        self._used = self._reentrant = False
+        self._launcher = 0
+        self._loop: Any = None
+        self._door = threading.Lock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._in_child)
+
+    def _in_child(self) -> None:
+        self.forked = self.forked or self._used
+        self._door = threading.Lock()
+
+    def launcher(self) -> int:
+        """Return the address of the parallel loop."""
+        if not self._launcher:
+            signature = (types.int64,) * 3
+            overload = compiled(_spread, signature, "fastseq.jit.threads.spread", parallel=True).overloads[signature]
+            self._loop = overload  # keeps the code alive
+            self._launcher = overload.library.get_pointer_to_function(overload.fndesc.llvm_cfunc_wrapper_name)
+        return self._launcher
+
+    def run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        """Call a compiled kernel with the loop's address as its last argument, or 0 where threads are not safe now."""
+        if self._reentrant and not self.forked:
+            numba.set_num_threads(self.count)
+            return function(*arguments, self._launcher)
+        if self.forked or not self._door.acquire(blocking=False):
+            return function(*arguments, 0)
+        try:
+            launcher = self.launcher()
+            numba.set_num_threads(self.count)
+            result = function(*arguments, launcher)
+            self._used = True
+            self._reentrant = numba.threading_layer() in ("omp", "tbb")
+            return result
+        finally:
+            self._door.release()
+
+
+threads = _Threads()
+
+
+def set_num_threads(count: int) -> None:
+    """Set how many threads kernels use.
+
+    Parameters
+    ----------
+    count
+        From 1 to the number that Numba started with (``NUMBA_NUM_THREADS``, by default the number of cores).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not an integer in that range.
+    """
+    threads.count = checks.integer("count", count, 1, int(numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+
+
+def get_num_threads() -> int:
+    """Return how many threads kernels use."""
+    return threads.count
