@@ -17,18 +17,29 @@ from fastseq.nn.activations import (
     Tanh,
 )
 from fastseq.nn.containers import ModuleDict, ModuleList, Sequential
+from fastseq.nn.crf import CRF
+from fastseq.nn.ctc import CTCLoss
 from fastseq.nn.dropout import Dropout
 from fastseq.nn.embedding import Embedding
 from fastseq.nn.linear import Linear
 from fastseq.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
+from fastseq.nn.losses_likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss, QuantileLoss
 from fastseq.nn.module import Module, Parameter
 from fastseq.nn.pooling import LastStep, MaxPool, MeanPool
 from fastseq.nn.recurrent import LSTM
 from fastseq.nn.standardize import Rescale, Standardize
+from fastseq.nn.tagger import Tagger
 
 F = functional
 
 __all__ = [
+    "CRF",
+    "CTCLoss",
+    "GaussianNLLLoss",
+    "KLDivLoss",
+    "PoissonNLLLoss",
+    "QuantileLoss",
+    "Tagger",
     "BCEWithLogitsLoss",
     "CrossEntropyLoss",
     "HuberLoss",

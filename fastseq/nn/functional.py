@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from fastseq.autograd.ops import log_softmax, relu, sigmoid, softmax, tanh
 from fastseq.autograd.ops_linear import affine as linear
+from fastseq.nn.ctc import ctc_loss
 from fastseq.nn.functional_activations import dropout, elu, gelu, leaky_relu, silu, softplus
 from fastseq.nn.functional_classes import cross_entropy, nll_loss
+from fastseq.nn.functional_likelihoods import gaussian_nll_loss, kl_div, poisson_nll_loss, quantile_loss
 from fastseq.nn.functional_losses import (
     binary_cross_entropy_with_logits,
     huber_loss,
@@ -20,16 +22,21 @@ from fastseq.nn.functional_losses import (
 __all__ = [
     "binary_cross_entropy_with_logits",
     "cross_entropy",
+    "ctc_loss",
     "dropout",
     "elu",
+    "gaussian_nll_loss",
     "gelu",
     "huber_loss",
+    "kl_div",
     "l1_loss",
     "leaky_relu",
     "linear",
     "log_softmax",
     "mse_loss",
     "nll_loss",
+    "poisson_nll_loss",
+    "quantile_loss",
     "relu",
     "sigmoid",
     "silu",

@@ -18,7 +18,7 @@ from fastseq.autograd import elementary
 from fastseq.autograd.operands import array, axis_of
 from fastseq.autograd.ops_softmax import log_softmax_arrays
 from fastseq.autograd.tensor import Tensor, record
-from fastseq.nn.functional_losses import REDUCTIONS, padding_of
+from fastseq.nn.functional_reduction import REDUCTIONS, padding_of
 
 Array = NDArray[Any]
 

@@ -6,51 +6,17 @@ NaN included, counts neither in the value nor in the mean's denominator, and get
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastseq import checks
 from fastseq.autograd import elementary
 from fastseq.autograd.operands import array
-from fastseq.autograd.tensor import Tensor, record
+from fastseq.autograd.tensor import Tensor
 from fastseq.nn.functional_activations import softplus_array
-
-Array = NDArray[Any]
-Slope = Callable[[Any], Array]
-
-REDUCTIONS = ("mean", "sum", "none")
-
-
-def padding_of(lengths: Any, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
-    """Return which steps do not count, or None where all do.
-
-    Parameters
-    ----------
-    lengths
-        Valid steps per row, integers (B,); None means all.
-    shape
-        (B, T, ...) of what they count in.
-
-    Returns
-    -------
-    ndarray of bool, or None
-        (B, T)
-
-    Raises
-    ------
-    ValueError
-        If there is no axis of steps, or the lengths do not fit.
-    """
-    if lengths is None:
-        return None
-    if len(shape) < 2:
-        raise checks.value_error("lengths", "None for an input without steps", f"lengths for shape {shape}")
-    found = checks.lengths("lengths", lengths._data if isinstance(lengths, Tensor) else lengths, shape[0], shape[1])
-    return None if (found == shape[1]).all() else np.arange(shape[1]) >= found[:, None]
+from fastseq.nn.functional_reduction import REDUCTIONS, Array, Operand, Slope, floating, padding_of, reduced
 
 
 def _compare(
@@ -63,34 +29,14 @@ def _compare(
 ) -> Tensor:
     """Check, compare, mask and reduce; ``loss`` gives the values and, from an upstream gradient, both slopes."""
     checks.choice("reduction", reduction, REDUCTIONS)
-    x, t = array(input), array(target)
-    if x.dtype.kind != "f":
-        raise checks.kind_error("input", "float32 or float64", x)
+    x, t = floating("input", input), array(target)
     if t.shape != x.shape:
         raise checks.value_error("target", f"shape {x.shape}, as the input's (nothing is broadcast)", t)
     padding = padding_of(lengths, x.shape)
-    target_dtype = t.dtype
-    count = x.size
-    if padding is not None:
-        count = (padding.size - int(np.count_nonzero(padding))) * math.prod(x.shape[2:])
     with np.errstate(invalid="ignore", over="ignore"):
         values, to_input, to_target = loss(x, t if t.dtype == x.dtype else t.astype(x.dtype))
-        if padding is not None:
-            values[padding] = 0
-        out = values if reduction == "none" else np.add.reduce(values, axis=None)
-        if reduction == "mean":
-            out = out / (count or math.nan)
-
-    def through(slope: Slope, dtype: np.dtype[Any]) -> Callable[[Array], Array]:
-        def pull(g: Array) -> Array:
-            part = slope(g / count if reduction == "mean" and count else g)
-            if padding is not None:
-                part[padding] = 0  # slopes are fresh arrays
-            return part if part.dtype == dtype else part.astype(dtype)
-
-        return pull
-
-    return record(out, (input, target), (through(to_input, x.dtype), through(to_target, target_dtype)), saved)
+        operands = (Operand(input, x.shape, to_input), Operand(target, t.shape, to_target))
+        return reduced(values, operands, reduction, padding, saved)
 
 
 def _opposed(values: Array, slope: Slope) -> tuple[Array, Slope, Slope]:

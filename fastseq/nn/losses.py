@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from fastseq import checks
 from fastseq.autograd.tensor import Tensor
 from fastseq.nn import functional
-from fastseq.nn.functional_losses import REDUCTIONS
+from fastseq.nn.functional_reduction import REDUCTIONS
 from fastseq.nn.module import Module
 
 

@@ -36,11 +36,13 @@ class Module(Registry):
 
     Subclasses write ``forward``. ``uses_lengths`` says whether ``forward`` takes ``lengths=`` (row lengths, integers
     (B,)); it follows from the signature unless a class sets it. ``_config`` names the attributes that are the
-    constructor's arguments, so that a model can be written to a file as plain JSON.
+    constructor's arguments, so that a model can be written to a file as plain JSON; ``_parts`` names those among the
+    arguments that are Modules themselves (or None).
     """
 
     uses_lengths: ClassVar[bool] = False
     _config: ClassVar[tuple[str, ...]] = ()
+    _parts: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Read from ``forward``'s signature whether the class takes lengths."""

@@ -1,8 +1,8 @@
 """Save and load models: the architecture as JSON, the weights as arrays, nothing else.
 
 A model is a tree of built-in layers. A node of the tree is ``{"type": name, "config": arguments, "children": ...}``;
-only containers have children. Loading looks names up in a fixed table, checks arguments against the arrays that are
-really in the file, and never runs code from it.
+only containers, and layers that are built around others, have children. Loading looks names up in a fixed table, checks
+arguments against the arrays that are really in the file, and never runs code from it.
 """
 
 from __future__ import annotations
@@ -229,10 +229,9 @@ def _describe(module: Module, path: str, depth: int) -> dict[str, Any]:
     if depth > MAX_DEPTH:
         raise ValueError(f"{path}: expected containers nested at most {MAX_DEPTH} deep, got more")
     node: dict[str, Any] = {"type": name, "config": module.config()}
-    if isinstance(module, nn.Sequential):
-        node["children"] = [
-            [key, _describe(child, f"{path}.{key}", depth + 1)] for key, child in module.named_children()
-        ]
+    if isinstance(module, nn.Sequential) or module._parts:
+        children = [(key, child) for key, child in module.named_children() if key in (module._parts or (key,))]
+        node["children"] = [[key, _describe(child, f"{path}.{key}", depth + 1)] for key, child in children]
     return node
 
 
@@ -246,11 +245,12 @@ def _build(path: Path, node: Any, place: str, depth: int) -> Module:
         raise ModelFileError(path, f"a layer that this version knows at {place}", f"{name!r}"[:100])
     if not isinstance(config, dict):
         raise ModelFileError(path, f"the arguments of {name} at {place}", repr(config)[:100])
-    if not issubclass(kind, nn.Sequential):
+    sequential = issubclass(kind, nn.Sequential)
+    if not (sequential or kind._parts):
         if children is not None:
             raise ModelFileError(path, f"no children of {name} at {place}", "some")
         return kind.from_config(config)
-    if config or not isinstance(children, list) or depth > MAX_DEPTH:
+    if (config and sequential) or not isinstance(children, list) or depth > MAX_DEPTH:
         raise ModelFileError(
             path, f"a list of children of {name}, at most {MAX_DEPTH} deep, at {place}", "something else"
         )
@@ -258,8 +258,10 @@ def _build(path: Path, node: Any, place: str, depth: int) -> Module:
     for child in children:
         if not isinstance(child, list) or len(child) != 2 or not isinstance(child[0], str) or child[0] in layers:
             raise ModelFileError(path, f"children with names of their own at {place}", repr(child)[:100])
+        if not sequential and (child[0] not in kind._parts or child[0] in config):
+            raise ModelFileError(path, f"children of {name} named {', '.join(kind._parts)}", repr(child[0])[:100])
         layers[child[0]] = _build(path, child[1], f"{place}.{child[0]}", depth + 1)
-    return kind(layers)
+    return kind(layers) if issubclass(kind, nn.Sequential) else kind.from_config({**config, **layers})
 
 
 def _named_arrays(model: Module) -> tuple[dict[str, NDArray], dict[str, str]]:

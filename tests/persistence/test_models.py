@@ -18,6 +18,7 @@ from fastseq.persistence.models import layer_types
 
 # One layer of every kind, with an input that suits it.
 LAYERS = {
+    "CRF": (lambda: nn.CRF(3), (2, 4, 3)),
     "ELU": (lambda: nn.ELU(0.5), (2, 3)),
     "Embedding": (lambda: nn.Embedding(7, 3, padding_idx=2, max_norm=2.0), np.array([[0, 2], [6, 1]])),
     "GELU": (lambda: nn.GELU("tanh"), (2, 3)),
@@ -37,16 +38,20 @@ LAYERS = {
     "Softmax": (lambda: nn.Softmax(dim=1), (2, 3)),
     "Softplus": (lambda: nn.Softplus(2.0, 10.0), (2, 3)),
     "Standardize": (lambda: nn.Standardize([1.0, 2.0, 3.0], [0.5, 0.5, 0.5]), (2, 3)),
+    "Tagger": (lambda: nn.Tagger(nn.Sequential(nn.Linear(3, 2), nn.LSTM(2, 5)), 5, 4, 0.25), (2, 4, 3)),
     "Tanh": (nn.Tanh, (2, 3)),
     "Dropout": (lambda: nn.Dropout(0.5), (2, 3)),
 }
+
+# How to call those that want more than one array.
+CALLS = {"CRF": lambda crf, x: crf.marginals(x)}
 
 FORMAT_1_OUTPUT = [[1.1025197505950928, 0.7747297286987305], [1.119083046913147, 0.7887909412384033]]
 
 
 def output(model, x):
     with fs.no_grad():
-        out = model.eval()(x)
+        out = CALLS.get(type(model).__name__, lambda model, x: model(x))(model.eval(), x)
     return np.asarray(out[0] if isinstance(out, tuple) else out)
 
 
@@ -61,6 +66,25 @@ def test_every_layer_comes_back_with_the_same_bits(name, rng, tmp_path):
         x = shape if isinstance(shape, np.ndarray) else rng.standard_normal(shape).astype(dtype)
         assert np.array_equal(output(same, x), output(model, x))
         assert output(same, x).dtype == dtype
+
+
+def test_layers_around_others(tmp_path):
+    def parts(found):
+        return found["model"]["children"]
+
+    path = tmp_path / "m"
+    for change, message in [
+        (lambda d: parts(d)[0].__setitem__(0, "scores"), "children of Tagger named encoder, got 'scores'"),
+        (lambda d: parts(d).append(parts(d)[0]), "names of their own"),
+        (lambda d: parts(d).clear(), "missing 1 required positional argument: 'encoder'"),
+        (lambda d: d["model"]["config"].update(encoder=3), "children of Tagger named encoder"),
+        (lambda d: parts(d)[0].__setitem__(1, {"type": "Tanh", "config": {}}), "encoder: expected a Module whose"),
+        (lambda d: d["model"].update(children=None), "a list of children of Tagger"),
+    ]:
+        fs.save(nn.Tagger(nn.LSTM(2, 5), 5, 3), path)
+        rewrite(path, change)
+        with pytest.raises(ModelFileError, match=message):
+            fs.load(path)
 
 
 def test_names_ties_and_frozen_parameters_survive(tmp_path):
