@@ -1,18 +1,35 @@
-"""Measure several contenders in turns, so that a noisy moment of the machine falls on all of them alike."""
+"""Turns, so that a noisy moment of the machine falls on all contenders alike, and where figures come from."""
 
 from __future__ import annotations
 
+import os
 import platform
-import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator
 from importlib import metadata
+from typing import Any
+
+import numpy as np
 
 
-def machine(threads: int, *packages: str) -> str:
-    """One line on where figures come from: processor, threads, versions."""
-    versions = [f"{name} {metadata.version(name)}" for name in ("numpy", "numba", *packages)]
-    return f"{processor()}, {threads} thread(s), Python {platform.python_version()}, {', '.join(versions)}"
+def in_turns(names: Iterable[str], rounds: int) -> Iterator[str]:
+    """Every name once per round; the order is reversed every other round.
+
+    No contender always inherits the same neighbour's caches.
+    """
+    there = list(names)
+    for number in range(rounds):
+        yield from there if number % 2 == 0 else reversed(there)
+
+
+def quartiles(values: np.ndarray) -> dict[str, float]:
+    """Median and quartiles."""
+    q1, median, q3 = np.quantile(values, [0.25, 0.5, 0.75])
+    return {"median": float(median), "q1": float(q1), "q3": float(q3)}
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor() -> str:
@@ -25,19 +42,20 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def medians(contenders: Mapping[str, Callable[[], object]], *, rounds: int, calls: int) -> dict[str, float]:
-    """Median seconds per call of each contender over ``rounds`` turns of ``calls`` calls, after a turn to warm up.
+def description(threads: int) -> dict[str, Any]:
+    """The machine, as the JSON file keeps it."""
+    versions = {name: metadata.version(name) for name in ("numpy", "numba", "llvmlite")}
+    return {
+        "processor": processor(),
+        "system": platform.system(),
+        "cores": cores(),
+        "threads": threads,
+        "python": platform.python_version(),
+        "versions": versions,
+    }
 
-    The order is reversed every other round: no contender always inherits the same neighbour's caches.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(rounds + 1):
-        names = list(contenders) if number % 2 else list(reversed(contenders))
-        for name in names:
-            call = contenders[name]
-            begin = time.perf_counter()
-            for _ in range(calls):
-                call()
-            if number:
-                seconds[name].append((time.perf_counter() - begin) / calls)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+
+def machine(threads: int, *packages: str) -> str:
+    """One line on where figures come from: processor, threads, versions."""
+    versions = [f"{name} {metadata.version(name)}" for name in ("numpy", "numba", *packages)]
+    return f"{processor()}, {threads} thread(s), Python {platform.python_version()}, {', '.join(versions)}"

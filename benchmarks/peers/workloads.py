@@ -1,0 +1,115 @@
+"""The named workloads: which tasks stand side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from benchmarks.peers.tasks import Task
+
+AVX2 = (("NUMBA_CPU_NAME", "haswell"), ("NUMBA_CPU_FEATURES", ""))
+"""Environment in which Numba makes code for a processor without AVX-512."""
+
+TRAINING = [
+    (1, 50, 16, 64), (32, 50, 16, 32), (32, 50, 16, 64), (64, 100, 64, 128), (64, 100, 128, 256),
+    (32, 100, 256, 512), (128, 50, 512, 1024),
+]  # fmt: skip
+RAGGED = [(32, 29, 12, 100), (32, 200, 16, 64), (64, 100, 64, 128), (64, 400, 32, 128)]
+INFERENCE = [
+    (1, 50, 16, 64), (32, 50, 1, 32), (32, 50, 16, 64), (64, 100, 64, 128), (64, 100, 128, 256), (32, 100, 256, 512),
+]  # fmt: skip
+STEP = [(1, 32), (16, 64), (64, 128), (64, 256)]
+POOL, ACTIVE = 10_000, [1, 8, 64, 1024]
+OFF_WIDTH = [(16, 50), (16, 100), (16, 200), (3, 64), (5, 64), (33, 64)]
+SCALING = [(64, 100, 64, 128), (64, 100, 128, 256), (32, 100, 256, 512)]
+MANY_CORES, MANY = 16, (256, 100, 128, 256)
+QUICK = ("training/1,50,16,64", "training/32,50,16,64", "update/online", "ragged/32,29,12,100", "inference/32,50,16,64",
+         "step/16,64", "pool/8", "width/H50")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One contender: a peer's way of doing a task, on so many threads, in an environment."""
+
+    label: str
+    peer: str
+    way: str
+    task: Task
+    threads: int
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Contenders that take turns. Every peer that can do ``task`` is one; ``extra`` names more.
+
+    P is measured beside them, in the same ``environment``, on every number of threads that occurs.
+    """
+
+    name: str
+    task: Task
+    threads: int
+    peers: tuple[str, ...] | None = None
+    extra: tuple[Entry, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def single(self) -> bool:
+        """Whether single calls are timed too."""
+        return self.task.kind in ("step", "pool")
+
+
+def name_of(shape: tuple[int, ...]) -> str:
+    """``B,T,F,H``."""
+    return ",".join(map(str, shape))
+
+
+def next_multiple(size: int, width: int = 16) -> int:
+    """The next whole number of vectors."""
+    return -(-size // width) * width
+
+
+def workloads(threads: int, cores: int) -> list[Workload]:
+    """All workloads on a machine."""
+    found = []
+    for shape in TRAINING:
+        found.append(Workload(f"training/{name_of(shape)}", Task("training", *shape), threads))
+    contract = Task("update", 32, 50, 16, 64, layers=2, directions=2, dropout=0.2, head=True)
+    online = Task("update", 1, 50, 16, 64, head=True)
+    found += [Workload("update/contract", contract, threads), Workload("update/online", online, threads)]
+    for shape in RAGGED:
+        task = Task("training", *shape, ragged=True)
+        dense = Entry("fastseq, dense", "fastseq", "fastseq", replace(task, ragged=False), threads)
+        found.append(Workload(f"ragged/{name_of(shape)}", task, threads, extra=(dense,)))
+    for shape in INFERENCE:
+        found.append(Workload(f"inference/{name_of(shape)}", Task("inference", *shape), threads))
+    for features, hidden in STEP:
+        found.append(Workload(f"step/{features},{hidden}", Task("step", 1, 1, features, hidden), 1))
+    for active in ACTIVE:
+        task = Task("pool", POOL, 1, 16, 64, head=True, active=active)
+        found.append(Workload(f"pool/{active}", task, 1, peers=("fastseq", "numpy")))
+    for features, hidden in OFF_WIDTH:
+        off = Task("training", 32, 50, features, hidden)
+        full = replace(off, features=next_multiple(features), hidden=next_multiple(hidden))
+        entry = Entry("next multiple", "fastseq", "fastseq", full, threads)
+        name = f"width/H{hidden}" if hidden != next_multiple(hidden) else f"width/F{features}"
+        found.append(Workload(name, off, threads, peers=("fastseq",), extra=(entry,)))
+    if threads > 1:
+        for shape in SCALING:
+            found.append(_scaling(shape, threads))
+    if cores >= MANY_CORES:
+        found.append(_scaling(MANY, MANY_CORES))
+    for shape in SCALING:
+        task = Task("training", *shape)
+        found.append(Workload(f"avx2/{name_of(shape)}", task, threads, peers=("fastseq",), environment=AVX2))
+    return found
+
+
+def _scaling(shape: tuple[int, int, int, int], threads: int) -> Workload:
+    task = Task("training", *shape)
+    alone = Entry("one thread", "fastseq", "fastseq", task, 1)
+    return Workload(f"threads/{name_of(shape)} x{threads}", task, threads, peers=("fastseq",), extra=(alone,))
+
+
+def selected(all_of_them: list[Workload], only: list[str]) -> list[Workload]:
+    """Those whose names begin with one of ``only``; all where that is empty."""
+    return [w for w in all_of_them if not only or any(w.name.startswith(prefix) for prefix in only)]
