@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastseq.optim import lr_scheduler
 from fastseq.optim.adagrad import Adagrad
 from fastseq.optim.adam import Adam, AdamW
+from fastseq.optim.averaging import ExponentialMovingAverage
 from fastseq.optim.lbfgs import LBFGS
 from fastseq.optim.lion import Lion
 from fastseq.optim.nadam import NAdam
@@ -19,6 +20,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "ExponentialMovingAverage",
     "Lion",
     "NAdam",
     "Optimizer",
