@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastseq import jit
 from fastseq.autograd.mode import is_grad_enabled
 from fastseq.autograd.tensor import Tensor, record
-from fastseq.sequence.alignments import align
+from fastseq.sequence import workspace
+from fastseq.sequence.alignments import align, lattice_size
 
 WORK = 60.0
 """Floating-point operations per state and step, both ways, roughly."""
@@ -61,9 +63,10 @@ def alignment_losses(
     losses = np.empty(rows, data.dtype)
     slopes = np.zeros(data.shape if wanted else 0, data.dtype)
     work = WORK * float((facts[:, 0] * (2 * facts[:, 1] + 1)).sum())
+    tasks, room = min(rows, 2 * jit.get_num_threads()), lattice_size(*facts[:, :2].max(axis=0, initial=0).tolist())
     align.launch(
-        work, data.reshape(-1), losses, slopes.reshape(-1), labels, facts.reshape(-1), rows, *strides, classes, blank,
-        wanted,
+        work, data.reshape(-1), losses, slopes.reshape(-1), workspace.scratch(tasks * room, np.dtype(np.float64)),
+        labels, facts.reshape(-1), rows, tasks, room, *strides, classes, blank, wanted,
     )  # fmt: skip
     place = (slice(None), None, None) if batch_axis == 0 else (None, slice(None), None)
     lost = np.isposinf(losses)

@@ -7,14 +7,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastseq import jit
 from fastseq.autograd.mode import is_grad_enabled
 from fastseq.autograd.tensor import Tensor, make_node
-from fastseq.sequence import chain
+from fastseq.sequence import chain, workspace
 
 Array = NDArray[Any]
 
 WORK = 10.0
 """Floating-point operations per step and pair of tags, both ways, roughly; and ten times as many per step and tag."""
+
+
+DOUBLE = np.dtype(np.float64)
+
+
+def _double(values: Array) -> Any:
+    return np.ascontiguousarray(values, DOUBLE).reshape(-1)
+
+
+def _tasks(rows: int) -> int:
+    """Return among how many tasks to share the rows: that changes no bit, since each is done by itself."""
+    return min(rows, 2 * jit.get_num_threads())
 
 
 def _work(lengths: NDArray[np.int64], count: int) -> float:
@@ -60,10 +73,12 @@ def chain_log_likelihood(
     d_start, d_end = np.empty((2, rows if wanted else 0, count), data.dtype)
     d_transitions = np.empty((rows if wanted else 0, count, count), data.dtype)
     given = np.full(rows * steps, -1, np.int64) if tags is None else np.ascontiguousarray(tags, np.int64).reshape(-1)
+    tasks, size = _tasks(rows), chain.room_size(int(lengths.max(initial=0)), count)
     chain.score.launch(
-        _work(lengths, count), data.reshape(-1), start._data, np.ascontiguousarray(transitions._data).reshape(-1),
-        end._data, results, d_emissions.reshape(-1), d_start.reshape(-1), d_transitions.reshape(-1),
-        d_end.reshape(-1), given, lengths, rows, steps, count, wanted,
+        _work(lengths, count), data.reshape(-1), _double(start._data), _double(transitions._data), _double(end._data),
+        results, d_emissions.reshape(-1), d_start.reshape(-1), d_transitions.reshape(-1), d_end.reshape(-1), given,
+        lengths, np.empty(2 * count * count), workspace.scratch(tasks * size, DOUBLE), rows, steps, count, tasks, size,
+        wanted,
     )  # fmt: skip
 
     def back(grads: tuple[Array | None, ...]) -> tuple[Array | None, ...]:
@@ -107,8 +122,10 @@ def chain_best(
     data: Any = np.ascontiguousarray(emissions)
     rows, steps, count = data.shape
     tags, scores = np.zeros((rows, steps), np.int64), np.empty(rows, data.dtype)
+    tasks, size = _tasks(rows), int(lengths.max(initial=0)) * count
     chain.best.launch(
-        _work(lengths, count) / 4, data.reshape(-1), start, np.ascontiguousarray(transitions).reshape(-1), end, scores,
-        tags.reshape(-1), lengths, rows, steps, count,
+        _work(lengths, count) / 4, data.reshape(-1), _double(start), _double(transitions), _double(end), scores,
+        tags.reshape(-1), lengths, workspace.scratch(2 * tasks * count, DOUBLE),
+        workspace.scratch(tasks * size, np.dtype(np.int64)), rows, steps, count, tasks, size,
     )  # fmt: skip
     return tags, scores

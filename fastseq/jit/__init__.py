@@ -15,6 +15,7 @@ from numba import prange as prange
 from fastseq.jit.cache import cache_folder as cache_folder
 from fastseq.jit.kernels import Bytes as Bytes
 from fastseq.jit.kernels import Double as Double
+from fastseq.jit.kernels import Doubles as Doubles
 from fastseq.jit.kernels import Flag as Flag
 from fastseq.jit.kernels import Int as Int
 from fastseq.jit.kernels import Integers as Integers

@@ -22,6 +22,7 @@ from fastseq.jit.threads import SHARED_WORK, threads
 PARAMETERS: dict[str, Callable[[Any], Any]] = {
     "Reals": lambda real: types.Array(real, 1, "C"),
     "ReadReals": lambda real: types.Array(real, 1, "C", readonly=True),
+    "Doubles": lambda real: types.Array(types.float64, 1, "C"),
     "Integers": lambda real: types.Array(types.int64, 1, "C"),
     "Bytes": lambda real: types.Array(types.uint8, 1, "C"),
     "Int": lambda real: types.int64,
@@ -37,6 +38,7 @@ REALS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float6
 # Names for annotations, so that type checkers know them; Numba itself reads nothing from annotations.
 Reals: TypeAlias = np.ndarray
 ReadReals: TypeAlias = np.ndarray
+Doubles: TypeAlias = np.ndarray
 Integers: TypeAlias = np.ndarray
 Bytes: TypeAlias = np.ndarray
 Int: TypeAlias = int

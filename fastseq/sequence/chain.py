@@ -16,7 +16,8 @@ import math
 
 import numpy as np
 
-from fastseq.jit import Flag, Int, Integers, ReadReals, Reals, kernel, piece, prange
+from fastseq.jit import Doubles, Flag, Int, Integers, Launcher, ReadReals, Reals, kernel, piece, share
+from fastseq.simd.lanes import address
 
 RELIABLE = 1e-200
 """A sum of exponentials, none of them above one, that is larger than this has lost nothing to underflow."""
@@ -26,14 +27,14 @@ STRETCH = 200.0
 
 
 @piece
-def exponentials(values, at, count, weights):
+def exponentials(values, at, count, weights, to):
     """Write e**(value - top) and return top, the largest value; NaN is no value to be the largest."""
     top = -np.inf
     for i in range(count):
         if values[at + i] > top:
             top = values[at + i]
     for i in range(count):
-        weights[i] = math.exp(values[at + i] - top)
+        weights[to + i] = math.exp(values[at + i] - top)
     return top
 
 
@@ -55,51 +56,133 @@ def log_of_sum(values, at, matrix, place, stride, count):
 
 
 @piece
-def spread(values, at, matrix, stride, steepness, largest, count, weights, totals):
-    """Write to ``totals`` log(sum_i e**(values[at + i] + matrix[i, j])) for every j; return the largest value.
+def spread(room, at, matrix, outer, inner, steepness, turned, largest, count, weights, totals):
+    """Write at ``totals`` of ``room`` log(sum_i e**(room[at + i] + m[i, j])) for every j.
 
-    ``steepness`` holds e**(matrix - largest) with j running fastest; ``matrix`` has its i's ``stride`` apart.
+    m[i, j] is matrix[i * outer + j * inner]. ``steepness``, from ``turned`` on, holds e**(m - largest) with j running
+    fastest. ``weights`` are working room.
     """
-    top = exponentials(values, at, count, weights)
+    top = exponentials(room, at, count, room, weights)
     for j in range(count):
-        totals[j] = 0.0
+        room[totals + j] = 0.0
     for i in range(count):
-        weight = weights[i]
+        weight, row = room[weights + i], turned + i * count
         for j in range(count):
-            totals[j] += weight * steepness[i * count + j]
-    step = count if stride == 1 else 1
+            room[totals + j] += weight * steepness[row + j]
     for j in range(count):
-        if totals[j] > RELIABLE and totals[j] < np.inf:
-            totals[j] = top + largest + math.log(totals[j])
+        total = room[totals + j]
+        if total > RELIABLE and total < np.inf:
+            room[totals + j] = top + largest + math.log(total)
         else:
-            totals[j] = log_of_sum(values, at, matrix, j * step, stride, count)
-    return top
+            room[totals + j] = log_of_sum(room, at, matrix, j * inner, outer, count)
 
 
 @piece
-def take_pairs(before, at, matrix, largest, steepness, ahead, whole, count, weights, shares, d_pairs):
-    """Take from ``d_pairs`` the probability of each pair of tags at two steps that follow one another."""
-    top = exponentials(before, at, count, weights)
-    other = exponentials(ahead, 0, count, shares)
+def take_pairs(room, before, ahead, matrix, steepness, largest, whole, count, weights, parts, d_pairs):
+    """Take from the pairs' slopes the probability of each pair of tags at two steps that follow one another."""
+    top = exponentials(room, before, count, room, weights)
+    other = exponentials(room, ahead, count, room, parts)
     stretch = top + other + largest - whole
     if stretch < STRETCH:
         scale = math.exp(stretch)
         for i in range(count):
-            weight = weights[i] * scale
+            weight, row = room[weights + i] * scale, i * count
             for j in range(count):
-                d_pairs[i * count + j] -= weight * steepness[i * count + j] * shares[j]
+                room[d_pairs + row + j] -= weight * steepness[row + j] * room[parts + j]
     else:
         for i in range(count):
             for j in range(count):
-                d_pairs[i * count + j] -= math.exp(before[at + i] + matrix[i * count + j] + ahead[j] - whole)
+                pair = room[before + i] + matrix[i * count + j] + room[ahead + j]
+                room[d_pairs + i * count + j] -= math.exp(pair - whole)
 
 
-@kernel(parallel=True)
+@piece
+def score_row(
+    emissions, start, matrix, end, d_emissions, d_start, d_transitions, d_end, tags, base, length, row, count,
+    steepness, largest, wanted, room, home,
+):  # fmt: skip
+    """Return the log probability of one row's tags, and write its derivatives; see `score`."""
+    pairs = count * count
+    d_pairs = home
+    weights, totals, after = home + pairs, home + pairs + count, home + pairs + 2 * count
+    ahead, parts, before = after + count, after + 2 * count, after + 3 * count
+    for j in range(count):
+        room[before + j] = start[j] + emissions[base * count + j]
+    for t in range(1, length):
+        now = before + t * count
+        spread(room, now - count, matrix, count, 1, steepness, 0, largest, count, weights, totals)
+        for j in range(count):
+            room[now + j] = room[totals + j] + emissions[(base + t) * count + j]
+    whole = log_of_sum(room, before + (length - 1) * count, end, 0, 1, count)
+    known, total = tags[base] >= 0, 0.0
+    if known:
+        total = start[tags[base]] + end[tags[base + length - 1]]
+        for t in range(length):
+            total += emissions[(base + t) * count + tags[base + t]]
+            if t > 0:
+                total += matrix[tags[base + t - 1] * count + tags[base + t]]
+    if not wanted:
+        return total - whole
+    for i in range(pairs):
+        room[d_pairs + i] = 0.0
+    for j in range(count):
+        room[after + j] = end[j]
+    for back in range(length):
+        t = length - 1 - back
+        now = before + t * count
+        if back > 0:
+            for j in range(count):
+                room[ahead + j] = room[after + j] + emissions[(base + t + 1) * count + j]
+            take_pairs(room, now, ahead, matrix, steepness, largest, whole, count, weights, parts, d_pairs)
+            spread(room, ahead, matrix, 1, count, steepness, pairs, largest, count, weights, after)
+        for j in range(count):
+            part = math.exp(room[now + j] + room[after + j] - whole)
+            d_emissions[(base + t) * count + j] = -part
+            if t == 0:
+                d_start[row * count + j] = -part
+            if back == 0:
+                d_end[row * count + j] = -part
+    if known:
+        d_start[row * count + tags[base]] += 1.0
+        d_end[row * count + tags[base + length - 1]] += 1.0
+        for t in range(length):
+            d_emissions[(base + t) * count + tags[base + t]] += 1.0
+            if t > 0:
+                room[d_pairs + tags[base + t - 1] * count + tags[base + t]] += 1.0
+    for i in range(pairs):
+        d_transitions[row * pairs + i] = room[d_pairs + i]
+    return total - whole
+
+
+@piece
+def score_rows(
+    task, emissions, start, matrix, end, results, d_emissions, d_start, d_transitions, d_end, tags, lengths, rows,
+    steps, count, tasks, steepness, largest, wanted, room, size,
+):  # fmt: skip
+    """Do every ``tasks``-th row, in the task's own part of the room."""
+    pairs = count * count
+    for row in range(task, rows, tasks):
+        if lengths[row] > 0:
+            results[row] = score_row(
+                emissions, start, matrix, end, d_emissions, d_start, d_transitions, d_end, tags, row * steps,
+                lengths[row], row, count, steepness, largest, wanted, room, task * size,
+            )  # fmt: skip
+            continue
+        results[row] = 0.0
+        if wanted:
+            for j in range(count):
+                d_start[row * count + j] = 0.0
+                d_end[row * count + j] = 0.0
+            for i in range(pairs):
+                d_transitions[row * pairs + i] = 0.0
+
+
+@kernel
 def score(
     emissions: ReadReals,
-    start: ReadReals,
-    transitions: ReadReals,
-    end: ReadReals,
+    start: Doubles,
+    transitions: Doubles,
+    end: Doubles,
     results: Reals,
     d_emissions: Reals,
     d_start: Reals,
@@ -107,129 +190,113 @@ def score(
     d_end: Reals,
     tags: Integers,
     lengths: Integers,
+    steepness: Doubles,
+    room: Doubles,
     rows: Int,
     steps: Int,
     count: Int,
+    tasks: Int,
+    size: Int,
     wanted: Flag,
+    launcher: Launcher,
 ) -> None:
     """Write the log probability of each row's tags and, if wanted, its derivatives, row by row.
 
     emissions (rows, steps, count); start, end (count,); transitions (count, count), from and to; tags (rows, steps), in
     0..count-1 or, all of a row's, negative for no tags: minus the log of the sum alone. results (rows,). d_emissions
     has the shape of emissions and comes with zeros; the other three have ``rows`` in front and are written as a whole.
-    All four are empty if not wanted. What stands past a row's length is neither read nor written.
+    All four are empty if not wanted. What stands past a row's length is neither read nor written. ``steepness`` has
+    room for the transitions twice, ``room`` has ``size`` (`room_size`) per task.
     """
     pairs = count * count
-    matrix, steepness, turned = np.empty(pairs), np.empty(pairs), np.empty(pairs)
-    for i in range(pairs):
-        matrix[i] = transitions[i]
-    largest = exponentials(matrix, 0, pairs, steepness)
+    matrix, steep = address(transitions), address(steepness)
+    largest = exponentials(matrix, 0, pairs, steep, 0)
     for i in range(count):
         for j in range(count):
-            turned[j * count + i] = steepness[i * count + j]
-    for row in prange(rows):
-        length, base = lengths[row], row * steps
-        if wanted:
-            for i in range(count):
-                d_start[row * count + i] = 0.0
-                d_end[row * count + i] = 0.0
-            for i in range(pairs):
-                d_transitions[row * pairs + i] = 0.0
-        if length == 0:
-            results[row] = 0.0
-            continue
-        before, weights, totals = np.empty(length * count), np.empty(count), np.empty(count)
-        for j in range(count):
-            before[j] = np.float64(start[j]) + emissions[base * count + j]
-        for t in range(1, length):
-            spread(before, (t - 1) * count, matrix, count, steepness, largest, count, weights, totals)
-            for j in range(count):
-                before[t * count + j] = totals[j] + emissions[(base + t) * count + j]
-        final = (length - 1) * count
-        whole = log_of_sum(before, final, end, 0, 1, count)
-        known = tags[base] >= 0
-        total = 0.0
-        if known:
-            total = np.float64(start[tags[base]]) + end[tags[base + length - 1]]
-            for t in range(length):
-                total += emissions[(base + t) * count + tags[base + t]]
-                if t > 0:
-                    total += matrix[tags[base + t - 1] * count + tags[base + t]]
-        results[row] = total - whole
-        if not wanted:
-            continue
-        after, ahead, shares, d_pairs = np.empty(count), np.empty(count), np.empty(count), np.zeros(pairs)
-        for j in range(count):
-            after[j] = end[j]
-        for back in range(length):
-            t = length - 1 - back
-            if back > 0:
-                for j in range(count):
-                    ahead[j] = after[j] + emissions[(base + t + 1) * count + j]
-                take_pairs(before, t * count, matrix, largest, steepness, ahead, whole, count, weights, shares, d_pairs)
-                spread(ahead, 0, matrix, 1, turned, largest, count, weights, after)
-            for j in range(count):
-                share = math.exp(before[t * count + j] + after[j] - whole)
-                d_emissions[(base + t) * count + j] = -share
-                if t == 0:
-                    d_start[row * count + j] = -share
-                if back == 0:
-                    d_end[row * count + j] = -share
-        if known:
-            d_start[row * count + tags[base]] += 1.0
-            d_end[row * count + tags[base + length - 1]] += 1.0
-            for t in range(length):
-                d_emissions[(base + t) * count + tags[base + t]] += 1.0
-                if t > 0:
-                    d_pairs[tags[base + t - 1] * count + tags[base + t]] += 1.0
-        for i in range(pairs):
-            d_transitions[row * pairs + i] = d_pairs[i]
+            steep[pairs + j * count + i] = steep[i * count + j]
+    arguments = (
+        address(emissions), address(start), matrix, address(end), address(results), address(d_emissions),
+        address(d_start), address(d_transitions), address(d_end), address(tags), address(lengths), rows, steps, count,
+        tasks, steep, largest, wanted, address(room), size,
+    )  # fmt: skip
+    share(launcher, tasks, score_rows, arguments)
 
 
-@kernel(parallel=True)
-def best(
-    emissions: ReadReals,
-    start: ReadReals,
-    transitions: ReadReals,
-    end: ReadReals,
-    results: Reals,
-    tags: Integers,
-    lengths: Integers,
-    rows: Int,
-    steps: Int,
-    count: Int,
-) -> None:
-    """Write each row's best tags (Viterbi) and their score; of equal scores the lower tag wins.
-
-    Shapes as in `score`; ``tags`` past a row's length is not written.
-    """
-    for row in prange(rows):
+@piece
+def best_rows(
+    task, emissions, start, matrix, end, results, tags, lengths, rows, steps, count, tasks, room, origin, size
+):
+    """Do every ``tasks``-th row, in the task's own part of the room and of the origins."""
+    scores, following, home = task * 2 * count, task * 2 * count + count, task * size
+    for row in range(task, rows, tasks):
         length, base = lengths[row], row * steps
         if length == 0:
             results[row] = 0.0
             continue
-        scores, following = np.empty(count), np.empty(count)
-        origin = np.empty(length * count, np.int64)
         for j in range(count):
-            scores[j] = np.float64(start[j]) + emissions[base * count + j]
+            room[scores + j] = start[j] + emissions[base * count + j]
         for t in range(1, length):
+            now = home + t * count
             for j in range(count):
-                following[j] = scores[0] + transitions[j]
-                origin[t * count + j] = 0
+                room[following + j] = room[scores] + matrix[j]
+                origin[now + j] = 0
             for i in range(1, count):
                 for j in range(count):
-                    reached = scores[i] + transitions[i * count + j]
-                    if reached > following[j]:
-                        following[j] = reached
-                        origin[t * count + j] = i
+                    reached = room[scores + i] + matrix[i * count + j]
+                    if reached > room[following + j]:
+                        room[following + j] = reached
+                        origin[now + j] = i
             for j in range(count):
-                scores[j] = following[j] + emissions[(base + t) * count + j]
-        winner, highest = 0, scores[0] + end[0]
+                room[scores + j] = room[following + j] + emissions[(base + t) * count + j]
+        winner, highest = 0, room[scores] + end[0]
         for j in range(1, count):
-            if scores[j] + end[j] > highest:
-                winner, highest = j, scores[j] + end[j]
+            if room[scores + j] + end[j] > highest:
+                winner, highest = j, room[scores + j] + end[j]
         results[row] = highest
         for back in range(length):
             t = length - 1 - back
             tags[base + t] = winner
-            winner = origin[t * count + winner] if t > 0 else winner
+            winner = origin[home + t * count + winner] if t > 0 else winner
+
+
+@kernel
+def best(
+    emissions: ReadReals,
+    start: Doubles,
+    transitions: Doubles,
+    end: Doubles,
+    results: Reals,
+    tags: Integers,
+    lengths: Integers,
+    room: Doubles,
+    origin: Integers,
+    rows: Int,
+    steps: Int,
+    count: Int,
+    tasks: Int,
+    size: Int,
+    launcher: Launcher,
+) -> None:
+    """Write each row's best tags (Viterbi) and their score; of equal scores the lower tag wins.
+
+    Shapes as in `score`; ``tags`` past a row's length is not written. ``room`` has two rows of ``count`` per task,
+    ``origin`` has ``size``, the largest length times ``count``.
+    """
+    arguments = (
+        address(emissions), address(start), address(transitions), address(end), address(results), address(tags),
+        address(lengths), rows, steps, count, tasks, address(room), address(origin), size,
+    )  # fmt: skip
+    share(launcher, tasks, best_rows, arguments)
+
+
+def room_size(steps: int, count: int) -> int:
+    """Return how many numbers a task of `score` works on.
+
+    Parameters
+    ----------
+    steps
+        The largest length.
+    count
+        Number of tags.
+    """
+    return count * (count + 5 + steps)
