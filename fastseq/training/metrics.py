@@ -1,70 +1,39 @@
-"""Measures of fit by name, as functions of (y_true, y_pred)."""
+"""Measures of fit by name, as functions of (y_true, y_pred).
+
+All take ``lengths``, valid steps per row for arrays (B, T, ...): what stands past them counts for nothing. ``fit`` cuts
+its rows itself. F1, the confusion matrix and R2 are computed by scikit-learn.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from functools import partial
 
 from fastseq import checks
+from fastseq.training.metrics_classes import accuracy, confusion_matrix, f1, perplexity, top_k_accuracy
+from fastseq.training.metrics_errors import Array, mae, mse, r2, rmse
 
-Array = NDArray[Any]
+__all__ = [
+    "METRICS", "Metric", "accuracy", "confusion_matrix", "f1", "mae", "mse", "perplexity", "r2", "resolve", "rmse",
+    "top_k_accuracy",
+]  # fmt: skip
+
 Metric = Callable[[Array, Array], float]
 
+METRICS: dict[str, Metric] = {
+    "mae": mae,
+    "mse": mse,
+    "rmse": rmse,
+    "r2": r2,
+    "accuracy": accuracy,
+    "top_5_accuracy": top_k_accuracy,
+    "f1_macro": partial(f1, average="macro"),
+    "f1_micro": partial(f1, average="micro"),
+    "f1_weighted": partial(f1, average="weighted"),
+    "perplexity": perplexity,
+}
 
-def mae(y_true: Array, y_pred: Array) -> float:
-    """Return the mean absolute error.
-
-    Parameters
-    ----------
-    y_true, y_pred
-        Of one shape.
-    """
-    return float(np.mean(np.abs(y_true - y_pred), dtype=np.float64))
-
-
-def mse(y_true: Array, y_pred: Array) -> float:
-    """Return the mean squared error.
-
-    Parameters
-    ----------
-    y_true, y_pred
-        Of one shape.
-    """
-    return float(np.mean(np.square(y_true - y_pred, dtype=np.float64)))
-
-
-def rmse(y_true: Array, y_pred: Array) -> float:
-    """Return the root of the mean squared error.
-
-    Parameters
-    ----------
-    y_true, y_pred
-        Of one shape.
-    """
-    return float(np.sqrt(mse(y_true, y_pred)))
-
-
-def accuracy(y_true: Array, y_pred: Array) -> float:
-    """Return the share of right classes.
-
-    Parameters
-    ----------
-    y_true
-        Integer classes (N, ...); or 0 and 1 in the shape of ``y_pred``.
-    y_pred
-        Scores (N, ..., C), of which the largest counts; or logits of two classes, of which the sign counts.
-    """
-    if y_pred.ndim == y_true.ndim + 1 and y_pred.shape[-1] > 1:
-        chosen = y_pred.argmax(axis=-1)
-    else:
-        chosen = (y_pred > 0).reshape(y_true.shape)
-    return float(np.mean(chosen == y_true))
-
-
-METRICS: dict[str, Metric] = {"mae": mae, "mse": mse, "rmse": rmse, "accuracy": accuracy}
+BY_SKLEARN = {"r2", "f1_macro", "f1_micro", "f1_weighted"}
 
 
 def resolve(metrics: str | Metric | Iterable[str | Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
@@ -88,6 +57,8 @@ def resolve(metrics: str | Metric | Iterable[str | Metric] | Mapping[str, Metric
             if isinstance(one, str):
                 name = checks.choice("metrics", one, METRICS)
                 found[name] = METRICS[name]
+                if name in BY_SKLEARN:
+                    checks.require("sklearn.metrics", "demo")  # say so before an epoch is spent
             elif callable(one):
                 found[getattr(one, "__name__", type(one).__name__)] = one
             else:
