@@ -89,7 +89,8 @@ class Referee:
     def run(self, workload: Workload) -> dict[str, Any]:
         """Check and time one workload; return its part of the JSON file."""
         entries = self.entries(workload)
-        records = {entry.label: self._checked(entry) for entry in entries}
+        truths: dict[Task, Results] = {}
+        records = {entry.label: self._checked(entry, truths) for entry in entries}
         for label, record in records.items():
             if record["peer"] == JUDGED and record["status"] not in ("agrees", "absent"):
                 raise Disagreement(f"{workload.name}: {label} {record['status']}: {record['note']}")
@@ -119,8 +120,8 @@ class Referee:
             "entries": list(records.values()),
         }
 
-    def _checked(self, entry: Entry) -> dict[str, Any]:
-        """Prepare a contender and compare it with the judge."""
+    def _checked(self, entry: Entry, truths: dict[Task, Results]) -> dict[str, Any]:
+        """Prepare a contender and compare it with the judge, who is asked once per task."""
         record = {
             "label": entry.label,
             "peer": entry.peer,
@@ -133,7 +134,9 @@ class Referee:
             return record | {"status": "absent", "note": "not installed"}
         try:
             found, first = self._of(entry)("prepare", entry.way, entry.task)
-            error = difference(found, self._worker("numpy", entry.threads)("judge", entry.task))
+            if entry.task not in truths:
+                truths[entry.task] = self._worker("numpy", entry.threads)("judge", entry.task)
+            error = difference(found, truths[entry.task])
         except Failed as failure:
             return record | {"status": "failed", "note": str(failure)}
         record |= {"first_call_s": first, "difference": error if np.isfinite(error) else None}

@@ -26,6 +26,8 @@ TIMEOUT = 300.0
 """Seconds after which a silent worker counts as lost."""
 LONG = 0.25
 """A call of so many seconds warms itself up."""
+NAP = 0.003
+"""Seconds over which a process is watched for spinning threads."""
 
 
 def settings(threads: int) -> dict[str, str]:
@@ -63,7 +65,9 @@ class Worker:
 
     def judge(self, task: Task) -> Results:
         """Return the results in float64."""
-        return judge(task, draw(task))
+        found = judge(task, draw(task))
+        come_to_rest()
+        return found
 
     def prepare(self, label: str, task: Task) -> tuple[Results, float]:
         """Make a task ready; return its results and the seconds to get there: compilation and a first call."""
@@ -71,7 +75,9 @@ class Worker:
         begin = time.perf_counter()
         run = self._runs[label, task] = ways(self.peer, task)[label](task, problem)
         found = run.results()
-        return found, time.perf_counter() - begin
+        passed = time.perf_counter() - begin
+        come_to_rest()
+        return found, passed
 
     def measure(self, label: str, task: Task, seconds: float) -> float:
         """Return seconds per call, from as many calls as fit into about ``seconds``, after some to warm up."""
@@ -82,6 +88,7 @@ class Worker:
         if known < LONG:
             _loop(run, 1 + calls // 10)
         found = self._seconds[label, task] = _loop(run, calls)
+        come_to_rest()
         return found
 
     def each(self, label: str, task: Task, calls: int) -> np.ndarray:
@@ -92,6 +99,7 @@ class Worker:
             begin = clock()
             call(*arguments)
             found[i] = clock() - begin
+        come_to_rest()
         return np.array(found, np.int64)
 
     def drop(self) -> None:
@@ -99,6 +107,18 @@ class Worker:
         self._runs.clear()
         self._seconds.clear()
         gc.collect()
+
+
+def come_to_rest() -> None:
+    """Wait until this process's threads have stopped spinning, or the next one's turn would be spent beside them.
+
+    Pools keep their threads busy for a while after a product, in the hope of another: OpenBLAS for some 30 ms.
+    """
+    for _ in range(100):
+        before = time.process_time()
+        time.sleep(NAP)
+        if time.process_time() - before < NAP / 10:
+            return
 
 
 def _loop(run: Run, calls: int) -> float:
