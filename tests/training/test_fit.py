@@ -360,7 +360,7 @@ BAD = {
     ),
     "loss": ({"loss": "mape"}, ValueError, "loss: expected one of 'mse', 'mae'"),
     "loss no function": ({"loss": 3}, TypeError, "loss: expected one of"),
-    "optimizer": ({"optimizer": "tiger"}, ValueError, "optimizer: expected one of 'sgd', 'adam', 'adamw'"),
+    "optimizer": ({"optimizer": "lion"}, ValueError, "optimizer: expected one of 'sgd', 'adam', 'adamw'"),
     "optimizer no optimizer": ({"optimizer": dict}, TypeError, "optimizer: expected one of"),
     "learning rate": ({"learning_rate": -1}, ValueError, "learning_rate: expected a finite number >= 0"),
     "epochs": ({"epochs": 1.5}, TypeError, "epochs: expected an integer"),
