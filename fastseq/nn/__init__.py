@@ -16,6 +16,7 @@ from fastseq.nn.activations import (
     Softplus,
     Tanh,
 )
+from fastseq.nn.attention import MultiheadAttention
 from fastseq.nn.containers import ModuleDict, ModuleList, Sequential
 from fastseq.nn.crf import CRF
 from fastseq.nn.ctc import CTCLoss
@@ -25,10 +26,12 @@ from fastseq.nn.linear import Linear
 from fastseq.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
 from fastseq.nn.losses_likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss, QuantileLoss
 from fastseq.nn.module import Module, Parameter
+from fastseq.nn.norm import LayerNorm
 from fastseq.nn.pooling import LastStep, MaxPool, MeanPool
 from fastseq.nn.recurrent import LSTM
 from fastseq.nn.standardize import Rescale, Standardize
 from fastseq.nn.tagger import Tagger
+from fastseq.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 
 F = functional
 
@@ -54,6 +57,7 @@ __all__ = [
     "Identity",
     "LSTM",
     "LastStep",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LogSoftmax",
@@ -62,6 +66,7 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "Parameter",
     "ReLU",
     "Rescale",
@@ -72,6 +77,8 @@ __all__ = [
     "Softplus",
     "Standardize",
     "Tanh",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "Dropout",
     "functional",
     "init",

@@ -101,10 +101,8 @@ class Embedding(Module):
         table = array(embeddings)
         if table.ndim != 2:
             raise checks.value_error("embeddings", "shape (N, E)", table)
-        layer = cls(
-            *table.shape, padding_idx, max_norm, norm_type, scale_grad_by_freq,
-            dtype=checks.float_dtype("embeddings", table.dtype),
-        )  # fmt: skip
+        kind, (rows, width) = checks.float_dtype("embeddings", table.dtype), table.shape
+        layer = cls(rows, width, padding_idx, max_norm, norm_type, scale_grad_by_freq, dtype=kind)
         layer.weight.data = table
         return layer.requires_grad_(not checks.boolean("freeze", freeze))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import resource
 import stat
@@ -16,6 +17,8 @@ from fastseq.nn import init
 from fastseq.persistence import ModelFileError, read_arrays, read_metadata, write_arrays
 from fastseq.persistence.models import layer_types
 
+ENCODER = functools.partial(nn.TransformerEncoderLayer, 6, 2, 10, 0.2, "gelu", norm_first=True, bias=False)
+
 # One layer of every kind, with an input that suits it.
 LAYERS = {
     "CRF": (lambda: nn.CRF(3), (2, 4, 3)),
@@ -25,11 +28,13 @@ LAYERS = {
     "Identity": (nn.Identity, (2, 3)),
     "LSTM": (lambda: nn.LSTM(3, 5, num_layers=2, bias=False, dropout=0.25, bidirectional=True), (2, 4, 3)),
     "LastStep": (lambda: nn.LastStep(), (2, 4, 3)),
+    "LayerNorm": (lambda: nn.LayerNorm((4, 3), 1e-3), (2, 4, 3)),
     "LeakyReLU": (lambda: nn.LeakyReLU(0.2), (2, 3)),
     "Linear": (lambda: nn.Linear(3, 2, bias=False), (2, 3)),
     "LogSoftmax": (lambda: nn.LogSoftmax(dim=-1), (2, 3)),
     "MaxPool": (nn.MaxPool, (2, 4, 3)),
     "MeanPool": (nn.MeanPool, (2, 4, 3)),
+    "MultiheadAttention": (lambda: nn.MultiheadAttention(6, 2, 0.1, causal=True), (2, 4, 6)),
     "ReLU": (nn.ReLU, (2, 3)),
     "Rescale": (lambda: nn.Rescale([1.0, 2.0, 3.0], [0.5, 0.5, 0.5]), (2, 3)),
     "Sequential": (lambda: nn.Sequential(nn.Sequential(nn.Linear(3, 4), nn.Tanh()), nn.Linear(4, 1)), (2, 3)),
@@ -40,6 +45,8 @@ LAYERS = {
     "Standardize": (lambda: nn.Standardize([1.0, 2.0, 3.0], [0.5, 0.5, 0.5]), (2, 3)),
     "Tagger": (lambda: nn.Tagger(nn.Sequential(nn.Linear(3, 2), nn.LSTM(2, 5)), 5, 4, 0.25), (2, 4, 3)),
     "Tanh": (nn.Tanh, (2, 3)),
+    "TransformerEncoder": (lambda: nn.TransformerEncoder(ENCODER(), 2, nn.LayerNorm(6)), (2, 4, 6)),
+    "TransformerEncoderLayer": (lambda: ENCODER(), (2, 4, 6)),
     "Dropout": (lambda: nn.Dropout(0.5), (2, 3)),
 }
 

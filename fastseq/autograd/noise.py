@@ -1,0 +1,60 @@
+"""Dropout inside fused nodes: two keys instead of a stored mask (see `fastseq.simd.noise`)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastseq import checks
+
+
+class Noise(NamedTuple):
+    """The keys of one dropout, the hash below which an element is dropped, and what the others are multiplied by."""
+
+    key_0: int
+    key_1: int
+    threshold: int
+    share: float
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The keys, the threshold and a 1, as kernels take them."""
+        return np.array([self.key_0, self.key_1, self.threshold, 1], np.int64)
+
+
+SILENT = np.zeros(4, np.int64)
+"""What kernels take where there is no noise."""
+
+
+def noise_of(p: float, generator: np.random.Generator) -> Noise | None:
+    """Draw the keys of a dropout.
+
+    Parameters
+    ----------
+    p
+        The probability, in 0..1.
+    generator
+        Where the keys come from.
+
+    Returns
+    -------
+    Noise or None
+        None if p is 0: nothing is dropped, and nothing is drawn.
+    """
+    checks.real("p", p, 0.0, 1.0)
+    if p == 0:
+        return None
+    key_0, key_1 = (int(key) for key in generator.integers(0, 2**32, 2))
+    return Noise(key_0, key_1, min(round(p * 2**32), 2**32 - 1), 1 / (1 - p) if p < 1 else 0.0)
+
+
+def numbers_of(noise: Noise | None) -> tuple[np.ndarray, float]:
+    """Return what kernels take: the numbers, and the factor of what is not dropped.
+
+    Parameters
+    ----------
+    noise
+        What `noise_of` returned.
+    """
+    return (SILENT, 1.0) if noise is None else (noise.numbers, noise.share)
