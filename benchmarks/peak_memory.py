@@ -1,4 +1,4 @@
-"""Peak memory of a process that trains or infers one batch (asv adds nothing of its own to it)."""
+"""Peak memory of a process that trains or infers (asv adds nothing of its own to it)."""
 
 from __future__ import annotations
 
@@ -27,3 +27,18 @@ class LSTM:
         else:
             with fs.no_grad():
                 lstm(self.x)
+
+
+class Stream:
+    """A stream over a model of 256 units."""
+
+    timeout = 300
+
+    def peakmem_thousand_steps(self) -> None:
+        """A thousand steps: what is held, and nothing that grows."""
+        import fastseq as fs
+        from fastseq import nn
+
+        stream, x = fs.Stream(nn.LSTM(64, 256).eval()), np.ones(64, np.float32)
+        for _ in range(1000):
+            stream.step(x)

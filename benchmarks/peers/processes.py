@@ -7,9 +7,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[2]
 
 IMPORT = "import numpy, time; begin = time.perf_counter(); import {module}; print(time.perf_counter() - begin)"
 
@@ -45,12 +44,15 @@ MEMORY = [(64, 100, 64, 128), (32, 100, 256, 64)]
 
 
 def program(code: str, cache: str | None = None, *arguments: str) -> str:
-    """Run Python code, or a module with ``-m``, in a process of its own; return what it prints."""
+    """Run Python code, or arguments such as ``-m``, in a process that has the same fastseq; return what it prints."""
+    import fastseq
+
+    home = str(Path(fastseq.__file__).resolve().parents[1])  # a checkout, or the site-packages of an environment
     command = [sys.executable, *(["-c", code] if code else []), *arguments]
     environment = dict(os.environ) | ({} if cache is None else {"FASTSEQ_CACHE_DIR": cache})
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     return subprocess.run(
-        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=600
+        command, env=environment, cwd=home, stdout=subprocess.PIPE, text=True, check=True, timeout=600
     ).stdout
 
 
@@ -70,8 +72,6 @@ def cold_start(repeats: int, from_nothing: bool) -> dict[str, float]:
         "first training pass, cache warm": seconds(FIRST_PASS),
     }
     if from_nothing:
-        import time
-
         with tempfile.TemporaryDirectory() as folder:
             begin = time.perf_counter()
             program("", folder, "-m", "fastseq", "warmup", "--no-progress")
