@@ -8,124 +8,10 @@ import os
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fastseq import checks
-from fastseq.nn import Module
-from fastseq.optim import Optimizer
-from fastseq.training.history import History
-
-Logs = Mapping[str, float]
-
-
-class Run:
-    """A training run as callbacks see it.
-
-    Parameters
-    ----------
-    model
-        What learns.
-    optimizer
-        What teaches it.
-    epochs
-        How many epochs there are to be.
-    rng
-        What draws the order of the data and the model's random numbers.
-    """
-
-    def __init__(self, model: Module, optimizer: Optimizer, epochs: int, rng: np.random.Generator) -> None:
-        self.model = model
-        self.optimizer = optimizer
-        self.epochs = epochs
-        self.rng = rng
-        self.history = History()
-        self.callbacks: list[Callback] = []
-        self.start_state: Any = rng.bit_generator.state
-        self.stopping = False
-
-    def stop(self, reason: str) -> None:
-        """End the run after this batch or epoch.
-
-        Parameters
-        ----------
-        reason
-            Why, for the history.
-        """
-        self.stopping = True
-        self.history.stopped = reason
-
-    def set_lr(self, lr: float) -> None:
-        """Set the learning rate of all parameter groups.
-
-        Parameters
-        ----------
-        lr
-            The learning rate.
-        """
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-
-    @property
-    def lr(self) -> float:
-        """The first group's learning rate."""
-        return float(self.optimizer.param_groups[0]["lr"])
-
-
-class Callback:
-    """Base class: override what is needed. ``self.run`` is the training run, set before ``on_train_begin``."""
-
-    run: Run
-
-    def on_train_begin(self) -> None:
-        """Is called once, before the first epoch."""
-
-    def on_train_end(self) -> None:
-        """Is called once, after the last epoch, also after an interrupt."""
-
-    def on_epoch_begin(self, epoch: int) -> None:
-        """Is called before each epoch.
-
-        Parameters
-        ----------
-        epoch
-            Its number, from 0.
-        """
-
-    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Is called after each epoch.
-
-        Parameters
-        ----------
-        epoch
-            Its number, from 0.
-        logs
-            The epoch's numbers by name.
-        """
-
-    def on_train_batch_end(self, batch: int, loss: float) -> None:
-        """Is called after each batch.
-
-        Parameters
-        ----------
-        batch
-            Its number in the epoch, from 0.
-        loss
-            Its loss.
-        """
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint must hold for this callback to go on exactly: numbers and arrays by name."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what ``state_dict`` returned.
-
-        Parameters
-        ----------
-        state
-            Numbers and arrays by name.
-        """
+from fastseq.training.run import Callback, Logs
 
 
 class _Monitor(Callback):
@@ -365,7 +251,7 @@ class ReduceLROnPlateau(_Monitor):
         elif not self._cooling:
             self.wait += 1
             if self.wait >= self.patience:
-                for group in self.run.optimizer.param_groups:
+                for group in self.run.rated_groups:
                     group["lr"] = min(group["lr"], max(group["lr"] * self.factor, self.min_lr))
                 self.wait, self._cooling = 0, self.cooldown
 

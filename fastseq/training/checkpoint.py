@@ -15,7 +15,7 @@ from fastseq.nn import Module
 from fastseq.nn.init import generator
 from fastseq.optim import Optimizer
 from fastseq.persistence import ModelFileError, read_arrays, write_arrays
-from fastseq.training.callbacks import Callback, Logs, Run
+from fastseq.training.run import Callback, Logs, Run
 
 FORMAT = 1
 
@@ -153,6 +153,7 @@ class Checkpoint(Callback):
             "history": run.history.history,
             "epochs": run.history.epoch,
             "stopped": run.history.stopped if run.stopping else "",
+            "averages": None if run.averages is None else run.averages.state_dict(),
             "callbacks": [[type(callback).__name__, callback.state_dict()] for callback in run.callbacks],
         }
         save_checkpoint(self.path, run.model, run.optimizer, rng=run.rng, epoch=epoch + 1, extra=extra)
@@ -180,6 +181,12 @@ def resume(run: Run, path: str | os.PathLike[str]) -> int:
         own = [type(callback).__name__ for callback in run.callbacks]
         if names != own:
             raise ModelFileError(path, f"a run with the callbacks {own}", f"{names}"[:300])
+        averages: Any = extra.get("averages")  # files of before averages say nothing of them
+        if (averages is None) != (run.averages is None):
+            kinds = ["a run that averages weights", "one that does not"]
+            raise ModelFileError(path, *(kinds[::-1] if averages is None else kinds))
+        if run.averages is not None:
+            run.averages.load_state_dict(averages)
         run.start_state = extra["start"]
         run.history.history = {name: list(values) for name, values in extra["history"].items()}
         run.history.epoch = list(extra["epochs"])

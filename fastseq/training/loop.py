@@ -1,11 +1,10 @@
-"""fit: shuffled, bucketed mini-batches, epoch after epoch, with validation, callbacks and a history."""
+"""fit: what training is asked to do, checked and put together before it begins."""
 
 from __future__ import annotations
 
+import inspect
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,31 +12,45 @@ from numpy.typing import NDArray
 
 from fastseq import checks
 from fastseq.autograd.tensor import Tensor
-from fastseq.batch import bucket
 from fastseq.nn import Module, init
-from fastseq.nn.utils import clip_grad_norm_, clip_grad_value_
-from fastseq.optim import SGD, Adam, AdamW, Optimizer
-from fastseq.training.callbacks import Callback, EarlyStopping, Run
+from fastseq.optim import (
+    LBFGS,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    ExponentialMovingAverage,
+    Lion,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
+)
+from fastseq.optim.lr_scheduler import LRScheduler
+from fastseq.training.callbacks import EarlyStopping
+from fastseq.training.carried import check_windows
 from fastseq.training.checkpoint import Checkpoint, resume
 from fastseq.training.history import History
 from fastseq.training.metrics import Metric, resolve
-from fastseq.training.objective import (
-    Objective,
-    check_model,
-    evaluating,
-    gives_one_per_step,
-    lengths_for_loss,
-    model_dtype,
-    modes,
-    restore_modes,
-    run,
-)
+from fastseq.training.objective import Objective, check_model, gives_one_per_step, model_dtype
 from fastseq.training.rows import Rows, Targets
+from fastseq.training.run import Callback, Run
+from fastseq.training.schedules import SchedulerCallback
+from fastseq.training.trainer import Plan, Trainer, Validation
 
-Array = NDArray[Any]
 Numbers = NDArray[np.int64]
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "nadam": NAdam,
+    "radam": RAdam,
+    "rmsprop": RMSprop,
+    "adagrad": Adagrad,
+    "lion": Lion,
+    "lbfgs": LBFGS,
+}
 
 
 def fit(
@@ -58,6 +71,11 @@ def fit(
     patience: int | None = None,
     clip_norm: float | None = None,
     clip_value: float | None = None,
+    accumulate: int = 1,
+    tbptt: int | None = None,
+    scheduler: LRScheduler | Callable[[Optimizer], LRScheduler] | None = None,
+    scheduler_interval: str = "epoch",
+    ema: float | ExponentialMovingAverage | None = None,
     shuffle: bool = True,
     random_state: int | np.random.Generator | None = None,
     verbose: bool | int = True,
@@ -81,7 +99,8 @@ def fit(
         ``"mse"``, ``"mae"`` (or ``"l1"``), ``"huber"``, ``"cross_entropy"``, ``"bce"`` (from logits), or a function of
         (prediction, target) that returns a scalar Tensor.
     optimizer
-        ``"adam"``, ``"adamw"``, ``"sgd"``, a class, or an Optimizer over the model's parameters.
+        ``"adam"``, ``"adamw"``, ``"nadam"``, ``"radam"``, ``"rmsprop"``, ``"adagrad"``, ``"lion"``, ``"sgd"``,
+        ``"lbfgs"`` (for all rows in one batch and no dropout), a class, or an Optimizer over the model's parameters.
     learning_rate
         None for the optimiser's own.
     epochs
@@ -102,6 +121,21 @@ def fit(
         Stop after so many epochs without a better ``val_loss`` and go back to the best weights; needs validation.
     clip_norm, clip_value
         Limits of the gradients' joint norm, and of each entry.
+    accumulate
+        Batches (or windows) per step of the optimiser: gradients are those of the mean loss over all their rows (or
+        valid steps), as if they were one batch. For losses that are means; class weights are not taken into account.
+    tbptt
+        K, for truncated back-propagation through time with one target per step: each batch is cut in windows of K
+        steps, with a step of the optimiser for each; recurrent layers go on from where the window before ended, and
+        gradients end at the window's first step. For models that say the same of windows as of whole sequences.
+    scheduler
+        A schedule of ``optim.lr_scheduler`` over the Optimizer given, or a function of the optimiser that makes one;
+        ``ReduceLROnPlateau`` looks at ``val_loss``. See ``fastseq.training.SchedulerCallback``.
+    scheduler_interval
+        Whether it is stepped after each ``"epoch"`` or each ``"step"`` of the optimiser.
+    ema
+        Decay of an exponential moving average of the weights, or the average itself; validation and callbacks at an
+        epoch's end see the averages, and the model has them in the end.
     shuffle
         Whether rows come in another order each epoch; rows of like length come together.
     random_state
@@ -136,12 +170,24 @@ def fit(
     for name, limit in (("clip_norm", clip_norm), ("clip_value", clip_value)):
         if limit is not None:
             checks.real(name, limit, 0.0, open_minimum=True)
+    checks.integer("accumulate", accumulate, minimum=1)
     checks.boolean("shuffle", shuffle)
     if targets.per_step is None:
         targets.settle(gives_one_per_step(model, rows))
     state = Run(model, _optimizer(optimizer, model, learning_rate), epochs, rng)
-    state.callbacks = _callbacks(callbacks, patience, validation_split, validation_data)
-    held_out = _Validation.given(model, validation_data, dtype, objective, targets.per_step)
+    state.callbacks = _callbacks(callbacks, scheduler, scheduler_interval, patience, validation_split, validation_data)
+    state.averages = _averages(ema, model)
+    if state.optimizer.needs_closure:
+        for name, given in (("clip_norm", clip_norm), ("clip_value", clip_value), ("tbptt", tbptt)):
+            if given is not None:
+                kind = type(state.optimizer).__name__
+                raise checks.value_error(name, f"None for {kind}, which computes one loss many times", given)
+    if tbptt is not None:
+        checks.integer("tbptt", tbptt, minimum=1)
+        if not targets.one_per_step(rows):
+            raise checks.value_error("y", "one target per step, to train in windows of steps (tbptt)", "one per row")
+        check_windows(model, rows, tbptt)
+    held_out = Validation.given(model, validation_data, dtype, objective, targets.per_step)
     resumes = resume_from is not None and os.path.exists(resume_from)
     first = resume(state, resume_from) if resume_from is not None and resumes else 0
     numbers = np.arange(len(rows))
@@ -149,181 +195,12 @@ def fit(
         if held_out is not None:
             raise ValueError("validation_split: expected 0 where validation_data are given, got both")
         numbers, set_aside = _split(numbers, validation_split, state, shuffle)
-        held_out = _Validation(rows, targets, set_aside)
-    trainer = _Trainer(state, rows, targets, numbers, objective, found_metrics)
-    trainer.batch_size, trainer.shuffle = batch_size, shuffle
-    trainer.clip_norm, trainer.clip_value = clip_norm, clip_value
+        held_out = Validation(rows, targets, set_aside)
+    plan = Plan(batch_size, shuffle, clip_norm, clip_value, accumulate, tbptt)
+    trainer = Trainer(state, plan, rows, targets, numbers, objective, found_metrics)
     with init.use_generator(rng):
         trainer.train(first, held_out, bool(verbose))
     return state.history
-
-
-class _Validation:
-    """Rows that are scored and not trained on."""
-
-    def __init__(self, rows: Rows, targets: Targets, numbers: Numbers) -> None:
-        self.rows = rows
-        self.targets = targets
-        self.numbers = numbers
-
-    @classmethod
-    def given(
-        cls, model: Module, data: Any, dtype: np.dtype, objective: Objective, per_step: bool | None
-    ) -> _Validation | None:
-        if data is None:
-            return None
-        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-            raise checks.kind_error("validation_data", "(x, y) or (x, y, lengths)", data)
-        rows = Rows("validation_data[0]", data[0], data[2] if len(data) == 3 else None, dtype)
-        check_model(model, rows)
-        targets = Targets("validation_data[1]", data[1], rows, dtype, objective.keeps_integers)
-        if targets.per_step is None:
-            targets.settle(gives_one_per_step(model, rows))
-        return cls(rows, targets, np.arange(len(rows)))
-
-
-class _Tally:
-    """Losses and, where measures are wanted, predictions of one pass."""
-
-    def __init__(self, metrics: Mapping[str, Metric]) -> None:
-        self.metrics = metrics
-        self.total = 0.0
-        self.weight = 0
-        self.pairs: list[tuple[Array, Array]] = []
-
-    def add(self, loss: float, prediction: Array, target: Array, lengths: Numbers | None) -> None:
-        weight = len(target) if lengths is None else int(lengths.sum())
-        if weight:
-            self.total += loss * weight
-            self.weight += weight
-        if self.metrics:
-            if lengths is not None:
-                valid = np.arange(target.shape[1]) < lengths[:, None]
-                prediction, target = prediction[valid], target[valid]
-            self.pairs.append((target.copy(), prediction.copy()))
-
-    def logs(self, prefix: str) -> dict[str, float]:
-        found = {f"{prefix}loss": self.total / self.weight if self.weight else float("nan")}
-        if self.metrics:
-            true = np.concatenate([pair[0] for pair in self.pairs])
-            predicted = np.concatenate([pair[1] for pair in self.pairs])
-            for name, metric in self.metrics.items():
-                found[f"{prefix}{name}"] = float(metric(true, predicted))
-        return found
-
-
-class _Trainer:
-    """The loop itself."""
-
-    batch_size: int
-    shuffle: bool
-    clip_norm: float | None
-    clip_value: float | None
-
-    def __init__(
-        self,
-        state: Run,
-        rows: Rows,
-        targets: Targets,
-        numbers: Numbers,
-        objective: Objective,
-        metrics: Mapping[str, Metric],
-    ) -> None:
-        self.state = state
-        self.rows = rows
-        self.targets = targets
-        self.numbers = numbers
-        self.objective = objective
-        self.metrics = metrics
-        self.parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
-
-    def train(self, first: int, held_out: _Validation | None, verbose: bool) -> None:
-        state = self.state
-        before = modes(state.model)
-        per_epoch = -(-len(self.numbers) // self.batch_size)
-        try:
-            with _bar(verbose, per_epoch * state.epochs, per_epoch * first) as bar:
-                self._start(resumed=first > 0)
-                try:
-                    for epoch in range(first, state.epochs):
-                        if state.stopping:
-                            break
-                        self._epoch(epoch, held_out, bar)
-                except KeyboardInterrupt:
-                    state.history.interrupted = True
-                finally:
-                    for callback in state.callbacks:
-                        callback.on_train_end()
-        finally:
-            restore_modes(before)
-
-    def _start(self, resumed: bool) -> None:
-        for callback in self.state.callbacks:
-            kept = callback.state_dict() if resumed else {}
-            callback.run = self.state
-            callback.on_train_begin()
-            if kept:
-                callback.load_state_dict(kept)
-
-    def _epoch(self, epoch: int, held_out: _Validation | None, bar: Any) -> None:
-        state, start = self.state, time.perf_counter()
-        for callback in state.callbacks:
-            callback.on_epoch_begin(epoch)
-        tally = _Tally(self.metrics)
-        state.model.train()
-        bar.set_description(f"epoch {epoch + 1}/{state.epochs}", refresh=False)
-        for number, batch in enumerate(self._batches()):
-            loss = self._step(batch, tally)
-            bar.update(1)
-            for callback in state.callbacks:
-                callback.on_train_batch_end(number, loss)
-            if state.stopping:
-                break
-        logs = tally.logs("")
-        if held_out is not None:
-            logs |= self._score(held_out)
-        bar.set_postfix({name: f"{logs[name]:.4g}" for name in ("loss", "val_loss") if name in logs})
-        logs |= {"lr": state.lr, "seconds": time.perf_counter() - start}
-        state.history.append(epoch, logs)
-        for callback in state.callbacks:
-            callback.on_epoch_end(epoch, logs)
-
-    def _batches(self) -> Iterator[Numbers]:
-        if not self.shuffle:
-            for start in range(0, len(self.numbers), self.batch_size):
-                yield self.numbers[start : start + self.batch_size]
-            return
-        for chosen in bucket(self.rows.lengths[self.numbers], self.batch_size, self.state.rng):
-            yield self.numbers[chosen]
-
-    def _step(self, batch: Numbers, tally: _Tally) -> float:
-        optimizer = self.state.optimizer
-        optimizer.zero_grad()
-        loss, value = self._loss(self.rows, self.targets, batch, tally)
-        loss.backward()
-        if self.clip_value is not None:
-            clip_grad_value_(self.parameters, self.clip_value)
-        if self.clip_norm is not None:
-            clip_grad_norm_(self.parameters, self.clip_norm)
-        optimizer.step()
-        return value
-
-    def _loss(self, rows: Rows, targets: Targets, batch: Numbers, tally: _Tally) -> tuple[Tensor, float]:
-        data, lengths = rows.take(batch)
-        prediction = run(self.state.model, data, lengths if rows.ragged else None)
-        target = self.objective.aligned(targets.argument, prediction, targets.take(batch, data.shape[1]))
-        masked = lengths_for_loss(targets, rows, lengths)
-        loss = self.objective(prediction, target, masked)
-        value = loss.item()
-        tally.add(value, prediction._data, target, masked)
-        return loss, value
-
-    def _score(self, held_out: _Validation) -> dict[str, float]:
-        tally = _Tally(self.metrics)
-        with evaluating(self.state.model):
-            for chosen in bucket(held_out.rows.lengths[held_out.numbers], max(self.batch_size, 256)):
-                self._loss(held_out.rows, held_out.targets, held_out.numbers[chosen], tally)
-        return tally.logs("val_")
 
 
 def _generator(random_state: Any) -> np.random.Generator:
@@ -337,6 +214,7 @@ def _generator(random_state: Any) -> np.random.Generator:
 def _optimizer(optimizer: Any, model: Module, learning_rate: float | None) -> Optimizer:
     if isinstance(optimizer, Optimizer):
         if learning_rate is not None:
+            _check_rated(type(optimizer).__name__, "lr" in optimizer.defaults, learning_rate)
             for group in optimizer.param_groups:
                 group["lr"] = checks.real("learning_rate", learning_rate, 0.0)
         return optimizer
@@ -348,12 +226,30 @@ def _optimizer(optimizer: Any, model: Module, learning_rate: float | None) -> Op
     if not parameters:
         raise checks.value_error("model", "at least one parameter to learn", "none")
     build: Any = optimizer
-    options = {} if learning_rate is None else {"lr": checks.real("learning_rate", learning_rate, 0.0)}
-    return build(parameters, **options)
+    if learning_rate is None:
+        return build(parameters)
+    _check_rated(optimizer.__name__, "lr" in inspect.signature(build).parameters, learning_rate)
+    return build(parameters, lr=checks.real("learning_rate", learning_rate, 0.0))
 
 
-def _callbacks(callbacks: Any, patience: int | None, split: Any, data: Any) -> list[Callback]:
+def _check_rated(kind: str, rated: bool, learning_rate: float) -> None:
+    if not rated:
+        raise checks.value_error("learning_rate", f"None for {kind}, which finds its steps' length", learning_rate)
+
+
+def _averages(ema: Any, model: Module) -> ExponentialMovingAverage | None:
+    if ema is None or isinstance(ema, ExponentialMovingAverage):
+        return ema
+    return ExponentialMovingAverage(model.parameters(), checks.real("ema", ema, 0.0, 1.0))
+
+
+def _callbacks(
+    callbacks: Any, scheduler: Any, interval: str, patience: int | None, split: Any, data: Any
+) -> list[Callback]:
     found = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    if scheduler is not None:
+        found.append(SchedulerCallback(scheduler, interval))
+    checks.choice("scheduler_interval", interval, ("epoch", "step"))
     for callback in found:
         if not isinstance(callback, Callback):
             raise checks.kind_error("callbacks", "Callback objects", callback)
@@ -376,11 +272,3 @@ def _split(numbers: Numbers, share: float, state: Run, shuffle: bool) -> tuple[N
     chooser.bit_generator.state = state.start_state
     order = chooser.permutation(numbers)
     return np.sort(order[count:]), np.sort(order[:count])
-
-
-@contextmanager
-def _bar(verbose: bool, total: int, initial: int) -> Iterator[Any]:
-    from tqdm.auto import tqdm
-
-    with tqdm(total=total, initial=initial, unit="batch", disable=not verbose, leave=True) as bar:
-        yield bar

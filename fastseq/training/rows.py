@@ -156,6 +156,18 @@ class Targets:
         self.per_step = per_step
         self._check_finite()
 
+    def one_per_step(self, rows: Rows) -> bool:
+        """Say whether there is a target for every step of every row.
+
+        Parameters
+        ----------
+        rows
+            The sequences they belong to.
+        """
+        if self.per_step or rows.ragged or self._array is None:
+            return bool(self.per_step)
+        return self._array.ndim > 1 and self._array.shape[1] == rows.steps
+
     def take(self, rows: NDArray[np.int64], steps: int) -> Array:
         """Return the targets of some rows, padded with zeros where there is one per step.
 

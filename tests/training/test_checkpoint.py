@@ -7,6 +7,7 @@ import pytest
 
 import fastseq as fs
 from fastseq import nn, optim
+from fastseq.optim import lr_scheduler
 from fastseq.persistence import ModelFileError, read_arrays, write_arrays
 from fastseq.training import (
     Callback,
@@ -57,10 +58,30 @@ def run(net, path, die=None, **options):
     return fs.fit(net, X, Y, callbacks=callbacks, verbose=False, resume_from=path / "c", **options)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
-@pytest.mark.parametrize("random_state", [5, None])
-def test_resuming_after_any_epoch_changes_no_bit(optimizer, random_state, tmp_path):
-    options = {"optimizer": optimizer, "random_state": random_state}
+def decay(optimizer):
+    return lr_scheduler.LinearLR(optimizer, 0.2, total_iters=20)
+
+
+WAYS = [{"optimizer": name} for name in ("adam", "adamw", "sgd", "rmsprop", "adagrad", "nadam", "radam", "lion")]
+WAYS += [
+    {"random_state": None},
+    {"ema": 0.9},
+    {"accumulate": 3, "ema": 0.5, "optimizer": "nadam"},
+    {"scheduler": decay, "scheduler_interval": "step"},
+    {"scheduler": lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 2, 2), "ema": 0.8},
+    {"scheduler": lambda o: lr_scheduler.OneCycleLR(o, 0.05, 5 * 8), "scheduler_interval": "step"},
+    {"scheduler": lambda o: lr_scheduler.ReduceLROnPlateau(o, patience=0), "optimizer": "lion"},
+    {
+        "scheduler": lambda o: lr_scheduler.SequentialLR(
+            o, [lr_scheduler.LinearLR(o, total_iters=2), lr_scheduler.ExponentialLR(o, 0.8)], [2]
+        )
+    },
+]
+
+
+@pytest.mark.parametrize("way", range(len(WAYS)))
+def test_resuming_after_any_epoch_changes_no_bit(way, tmp_path):
+    options = WAYS[way]
     whole = model()
     (tmp_path / "whole").mkdir()
     expected = run(whole, tmp_path / "whole", **options)
@@ -73,11 +94,41 @@ def test_resuming_after_any_epoch_changes_no_bit(optimizer, random_state, tmp_pa
         fresh = nn.Sequential(nn.LSTM(2, 6), nn.Dropout(0.3), nn.LastStep(), nn.Linear(6, 1))
         history = run(fresh, folder, **options)
         for name in ("loss", "val_loss", "lr"):
+            assert len(expected.history[name]) > die
             assert history.history[name] == expected.history[name]
         assert history.epoch == expected.epoch and history.stopped == expected.stopped
         for name, tensor in whole.state_dict().items():
             assert np.array_equal(fresh.state_dict()[name].numpy(), tensor.numpy()), name
         assert len((folder / "log.csv").read_text().splitlines()) == 1 + len(expected.epoch)
+
+
+def test_a_schedule_of_ones_own_resumes_too(tmp_path):
+    """The optimiser and its schedule are made by hand, anew in each process."""
+
+    def go(folder, die=None):
+        net = model()
+        optimizer = optim.SGD([{"params": net[0].parameters()}, {"params": net[3].parameters(), "lr": 0.5}], lr=0.1)
+        schedule = lr_scheduler.LambdaLR(optimizer, [lambda e: 0.9**e, lambda e: 1 / (1 + e)])
+        history = run(net, folder, die, optimizer=optimizer, learning_rate=None, scheduler=schedule)
+        return net, history
+
+    (tmp_path / "whole").mkdir()
+    whole, expected = go(tmp_path / "whole")
+    (tmp_path / "part").mkdir()
+    with pytest.raises(RuntimeError, match="lights out"):
+        go(tmp_path / "part", die=3)
+    again, history = go(tmp_path / "part")
+    assert history.history["loss"] == expected.history["loss"] and history.history["lr"] == expected.history["lr"]
+    assert all(
+        np.array_equal(p.numpy(), q.numpy()) for p, q in zip(whole.parameters(), again.parameters(), strict=True)
+    )
+
+
+def test_a_run_with_averages_is_not_one_without(tmp_path):
+    with pytest.raises(RuntimeError):
+        run(model(), tmp_path, die=2, ema=0.9)
+    with pytest.raises(ModelFileError, match="expected a run that averages weights, got one that does not"):
+        run(model(), tmp_path)
 
 
 def test_a_finished_run_is_not_trained_on(tmp_path):
@@ -108,7 +159,7 @@ def trained(kind=optim.Adam, **options):
     return net, optimizer
 
 
-@pytest.mark.parametrize("kind", [optim.Adam, optim.AdamW, optim.SGD])
+@pytest.mark.parametrize("kind", [optim.Adam, optim.SGD, optim.NAdam])
 @pytest.mark.parametrize("bits", [np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64])
 def test_by_hand(kind, bits, tmp_path):
     net, optimizer = trained(kind, **({"momentum": 0.9} if kind is optim.SGD else {}))

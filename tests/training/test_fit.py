@@ -11,6 +11,7 @@ import fastseq as fs
 from fastseq import nn, optim
 from fastseq.nn import functional
 from fastseq.training import Callback
+from fastseq.training.loop import OPTIMIZERS
 
 
 def network(features=2, out=1, pool=True, seed=0, dropout=0.0):
@@ -67,11 +68,19 @@ def test_learns_classes(rng):
 
 
 @pytest.mark.parametrize("loss", ["mse", "mae", "l1", "huber", "bce"])
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", optim.SGD])
+@pytest.mark.parametrize("optimizer", ["adam", "nadam", "sgd", optim.SGD])
 def test_named_losses_and_optimizers(rng, loss, optimizer):
     x, y = rng.standard_normal((40, 5, 2)), (rng.standard_normal(40) > 0).astype(float)
     history = quiet(network(), x, y, loss=loss, optimizer=optimizer, epochs=8, learning_rate=0.01)
     assert history.history["loss"][-1] < history.history["loss"][0]
+
+
+@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
+def test_every_named_optimizer_learns(rng, optimizer):
+    x = rng.standard_normal((40, 5, 2))
+    rate = None if optimizer == "lbfgs" else 0.003 if optimizer == "lion" else 0.02
+    history = quiet(network(), x, x[:, :, 0].mean(1), optimizer=optimizer, epochs=10, batch_size=40, learning_rate=rate)
+    assert history.history["loss"][-1] < 0.95 * history.history["loss"][0]
 
 
 def test_one_target_per_step_counts_valid_steps_only(rng):
@@ -360,7 +369,7 @@ BAD = {
     ),
     "loss": ({"loss": "mape"}, ValueError, "loss: expected one of 'mse', 'mae'"),
     "loss no function": ({"loss": 3}, TypeError, "loss: expected one of"),
-    "optimizer": ({"optimizer": "lion"}, ValueError, "optimizer: expected one of 'sgd', 'adam', 'adamw'"),
+    "optimizer": ({"optimizer": "tiger"}, ValueError, "optimizer: expected one of 'sgd', 'adam', 'adamw'"),
     "optimizer no optimizer": ({"optimizer": dict}, TypeError, "optimizer: expected one of"),
     "learning rate": ({"learning_rate": -1}, ValueError, "learning_rate: expected a finite number >= 0"),
     "epochs": ({"epochs": 1.5}, TypeError, "epochs: expected an integer"),
