@@ -61,9 +61,6 @@ class GuardedNumpy:
     def empty_like(self, other: np.ndarray) -> np.ndarray:
         return self.empty(other.shape, other.dtype)
 
-    def ascontiguousarray(self, array: Any, dtype: Any = None) -> np.ndarray:
-        return self.copied(np.asarray(array, dtype))
-
     def copied(self, array: np.ndarray) -> np.ndarray:
         found = guarded(array.shape, array.dtype, self.at_end)
         found[...] = array
@@ -78,7 +75,11 @@ def passes(at_end: bool, sizes: list[tuple[int, int]], dtype: Any) -> int:
     from fastseq.sequence import workspace
 
     own = GuardedNumpy(at_end)
-    pool = SimpleNamespace(take=own.empty, give=lambda buffer: None)
+    pool = SimpleNamespace(
+        rounded=lambda size: size,
+        take=lambda size, kind: own.empty(size // kind.itemsize, kind),
+        give=lambda buffer: None,
+    )
     workspace.pool, workspace.scratch, workspace.aligned, recurrent.np = pool, own.empty, own.empty, own
     plan_batch = workspace.plan_batch
 
@@ -86,7 +87,15 @@ def passes(at_end: bool, sizes: list[tuple[int, int]], dtype: Any) -> int:
         plan = plan_batch(*arguments)
         return plan._replace(numbers=own.copied(plan.numbers))
 
-    workspace.plan_batch = guarded_plan
+    make_node = recurrent.make_node
+
+    def guarded_node(inputs: Any, outputs: Any, back: Any, **options: Any) -> Any:
+        def guarded_back(grads: Any) -> Any:
+            return back(tuple(None if grad is None else own.copied(grad) for grad in grads))
+
+        return make_node(inputs, outputs, guarded_back, **options)
+
+    workspace.plan_batch, recurrent.make_node = guarded_plan, guarded_node
     rng, done = np.random.default_rng(0), 0
     for (inputs, units), batch in itertools.product(sizes, (1, 7)):
         lstm = nn.LSTM(inputs, units, num_layers=2, bidirectional=True, bias=bool(batch % 2), dtype=dtype)

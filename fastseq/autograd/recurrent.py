@@ -16,6 +16,9 @@ from fastseq.sequence.backward import backward_tasks, make_backward
 from fastseq.sequence.forward import make_forward
 from fastseq.simd import pack
 
+PACKING_WORK = 100.0
+"""What packing one weight costs, in floating-point operations, when it is decided whether to share the work."""
+
 
 @cache
 def kernels_of(cell: Any) -> tuple[jit.Kernel, jit.Kernel]:
@@ -24,12 +27,18 @@ def kernels_of(cell: Any) -> tuple[jit.Kernel, jit.Kernel]:
 
 
 class Call(NamedTuple):
-    """What follows from the sizes of a layer and a plan: buffer sizes, and the numbers that kernels take."""
+    """What follows from the sizes of a layer and a plan.
+
+    Sizes of buffers (residuals and d_panels in bytes), the work of the two kernels in floating-point operations, and
+    the numbers that both take.
+    """
 
     residuals: int
+    d_panels: int
     forward_scratch: int
     backward_scratch: int
-    work: float
+    forward_work: float
+    backward_work: float
     sizes: tuple[int, ...]
 
 
@@ -37,6 +46,7 @@ class Call(NamedTuple):
 def _call(
     layout: workspace.Layout,
     directions: int,
+    itemsize: int,
     batch: int,
     steps: int,
     pairs: int,
@@ -46,11 +56,17 @@ def _call(
 ) -> Call:
     tasks = shards * directions
     merged = backward_tasks(directions, pairs, threads) * workspace.merged_scratch_size(layout)
+    panels = pack.gate_panels_size(layout.inputs, layout.units, layout.slots, layout.lanes)
+    work = 2.0 * pairs * directions * layout.slots * layout.units * (layout.inputs + layout.units)
+    # One row cannot be shared; of its backward pass, the products over all its steps can, if they are worth a launch.
+    alone = tasks == 1
     return Call(
-        workspace.residuals_size(layout, pairs) * directions,
+        workspace.pool.rounded(workspace.residuals_size(layout, pairs) * directions * itemsize),
+        workspace.pool.rounded(panels * directions * itemsize),
         tasks * workspace.forward_scratch_size(layout, largest),
         max(tasks * workspace.backward_scratch_size(layout, largest), merged),
-        2.0 * pairs * directions * layout.slots * layout.units * (layout.inputs + layout.units),
+        0.0 if alone else work,
+        work / 4 if alone else 2 * work,
         (batch, steps, layout.inputs, layout.units, layout.lanes, directions, pairs, shards, largest),
     )
 
@@ -71,89 +87,94 @@ class PackedLayer:
         self.directions = [tuple(d) for d in directions]
         self.parameters = tuple(p for d in self.directions for p in d if p is not None)
         self.dtype = self.parameters[0].dtype
-        w_ih, w_hh = self.directions[0][:2]
+        self.empty = np.empty(0, self.dtype)
+        w_ih, w_hh, bias = self.directions[0][:3]
         assert w_ih is not None and w_hh is not None
+        self.biases = 0 if bias is None else 2
         self.layout = workspace.layout_of(
             w_ih.shape[1], w_hh.shape[1], len(cell.spec.slots), len(cell.spec.memories),
             workspace.lanes_per_vector(w_ih.dtype),
         )  # fmt: skip
-        self._gates: tuple[Any, np.ndarray] | None = None
-        self._columns: tuple[Any, np.ndarray] | None = None
+        self._shapes = [(p._data.size, p._data.shape) for p in self.parameters]
+        self.parameters_size = sum(size for size, _ in self._shapes)
+        self._versions = [p._version for p in self.parameters]
+        self._packed = -1, self.empty, self.empty  # the versions' sum, which grows with each; gates; columns
+        self._dense: dict[tuple[int, int, int], tuple[workspace.Plan, Call]] = {}
 
-    def state(self) -> list[int]:
-        """Return what changes whenever a parameter does."""
-        return [number for p in self.parameters for number in (id(p._data), p._version[0])]
+    def panels(self, columns: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return the gate panels of all directions, and the column panels.
 
-    def gates(self, state: list[int]) -> np.ndarray:
-        """Return the gate panels of all directions.
-
-        Parameters
-        ----------
-        state
-            What `state` returns now.
-        """
-        if self._gates is None or self._gates[0] != state:
-            layout = self.layout
-            size = pack.gate_panels_size(layout.inputs, layout.units, layout.slots, layout.lanes)
-            dtype = self.parameters[0].dtype
-            panels = workspace.aligned(size * len(self.directions), dtype)
-            empty = np.empty(0, dtype)
-            for d, (w_ih, w_hh, b_ih, b_hh) in enumerate(self.directions):
-                assert w_ih is not None and w_hh is not None
-                pack.pack_gates(
-                    w_ih._data.ravel(), w_hh._data.ravel(),
-                    empty if b_ih is None else b_ih._data, empty if b_hh is None else b_hh._data,
-                    panels, d * size, layout.inputs, layout.units, layout.slots, layout.lanes,
-                )  # fmt: skip
-            self._gates = state, panels
-        return self._gates[1]
-
-    def columns(self, state: list[int]) -> np.ndarray:
-        """Return the column panels: the recurrent matrices of all directions, then the input matrices.
+        The latter are the recurrent matrices of all directions, then the input matrices; of size 0 where they are not
+        there and not asked for.
 
         Parameters
         ----------
-        state
-            What `state` returns now.
+        columns
+            Whether column panels are asked for.
         """
-        if self._columns is None or self._columns[0] != state:
-            layout = self.layout
-            matrices = [d[1] for d in self.directions] + [d[0] for d in self.directions]
-            depth = layout.slots * layout.units_padded
-            size = depth * (layout.units_padded + layout.inputs_padded) * len(self.directions)
-            panels = workspace.aligned(size, self.parameters[0].dtype)
-            at = 0
-            for matrix in matrices:
-                assert matrix is not None
-                columns = matrix.shape[1]
-                pack.pack_columns(
-                    matrix._data.ravel(), panels, at, columns, layout.units, layout.slots, layout.lanes,
-                    pack.PANEL_VECTORS,
-                )  # fmt: skip
-                at += pack.column_panels_size(columns, layout.units, layout.slots, layout.lanes)
-            self._columns = state, panels
-        return self._columns[1]
+        now = sum([version[0] for version in self._versions])
+        packed, gates, known = self._packed
+        if packed != now or (columns and not known.size):
+            gates, known = self._pack(columns)
+            self._packed = now, gates, known
+        return gates, known
 
-    def unpacked(self, panels: np.ndarray, size: int) -> list[np.ndarray]:
-        """Return gradients in the order and layout of the parameters, from those of the gate panels.
-
-        Parameters
-        ----------
-        panels
-            Gate panels of all directions.
-        size
-            Elements per direction.
-        """
-        layout, found = self.layout, []
-        for d, (w_ih, w_hh, b_ih, _) in enumerate(self.directions):
-            assert w_ih is not None and w_hh is not None
-            d_w_ih, d_w_hh = np.empty(w_ih.shape, panels.dtype), np.empty(w_hh.shape, panels.dtype)
-            d_bias = np.empty(0 if b_ih is None else b_ih.shape, panels.dtype)
-            pack.unpack_gates(
-                panels, d * size, d_w_ih.reshape(-1), d_w_hh.reshape(-1), d_bias,
-                layout.inputs, layout.units, layout.slots, layout.lanes,
+    def _pack(self, wanted: bool) -> tuple[np.ndarray, np.ndarray]:
+        layout, count = self.layout, len(self.directions)
+        inputs, units, slots, lanes = layout.inputs, layout.units, layout.slots, layout.lanes
+        size = pack.gate_panels_size(inputs, units, slots, lanes)
+        state_size = pack.column_panels_size(units, units, slots, lanes)
+        input_size = pack.column_panels_size(inputs, units, slots, lanes)
+        # New arrays: a backward pass to come, or another thread, may hold the former ones.
+        gates = workspace.aligned(size * count, self.dtype)
+        columns = workspace.aligned((state_size + input_size) * count, self.dtype) if wanted else self.empty
+        for d, parameters in enumerate(self.directions):
+            pack.pack_layer.launch(
+                PACKING_WORK * size, *[self.empty if p is None else p._data.reshape(-1) for p in parameters],
+                gates, d * size, columns, d * state_size, count * state_size + d * input_size,
+                inputs, units, slots, lanes,
             )  # fmt: skip
-            found += [d_w_ih, d_w_hh] if b_ih is None else [d_w_ih, d_w_hh, d_bias, d_bias.copy()]
+        return gates, columns
+
+    def plan(self, batch: int, steps: int, lengths: np.ndarray | None) -> tuple[workspace.Plan, Call]:
+        """Return the order of work on a batch, and what it needs.
+
+        Parameters
+        ----------
+        batch
+            B.
+        steps
+            T.
+        lengths
+            Integers in 0..T (B,), or None for full rows.
+        """
+        threads = jit.get_num_threads()
+        key = batch, steps, threads
+        if lengths is None and key in self._dense:
+            return self._dense[key]
+        plan = workspace.plan_batch(lengths, batch, steps, threads)
+        call = _call(
+            self.layout, len(self.directions), self.dtype.itemsize, batch, steps,
+            plan.pairs, plan.shards, plan.largest, threads,
+        )  # fmt: skip
+        if lengths is None:
+            if len(self._dense) > 64:
+                self._dense.clear()
+            self._dense[key] = plan, call
+        return plan, call
+
+    def split(self, flat: np.ndarray) -> list[np.ndarray]:
+        """Return the parts of a flat array of gradients, in the order and with the shapes of the parameters.
+
+        Parameters
+        ----------
+        flat
+            As the backward kernel writes it.
+        """
+        found, at = [], 0
+        for size, shape in self._shapes:
+            found.append(flat[at : at + size].reshape(shape))
+            at += size
         return found
 
 
@@ -179,16 +200,14 @@ def recurrent(
         Output (B, T, D * H), zeros past a row's length, then the 1 + M states after each row's last valid step,
         each (D, B, H).
     """
-    layout, dtype, threads = layer.layout, layer.dtype, jit.get_num_threads()
+    layout, dtype = layer.layout, layer.dtype
     batch, steps, _ = x._data.shape
     directions = len(layer.directions)
-    plan = workspace.plan_batch(lengths, batch, steps, threads)
-    call = _call(layout, directions, batch, steps, plan.pairs, plan.shards, plan.largest, threads)
-    # One row cannot be shared; of its backward pass, the products over all its steps can, if they are worth a launch.
-    work, work_back = (call.work, 2 * call.work) if plan.shards * directions > 1 else (0.0, call.work / 4)
+    plan, call = layer.plan(batch, steps, lengths)
     empty = np.empty if plan.pairs == batch * steps else np.zeros
     forward, backward = kernels_of(layer.cell)
-    wanted = [p for p in (x, *initial, *layer.parameters) if p is not None]
+    wanted = [p for p in (x, *initial) if p is not None]
+    wanted += layer.parameters
     keep = is_grad_enabled() and any([t.requires_grad for t in wanted])
 
     states = np.zeros((1 + layout.memories, directions, batch, layout.units), dtype)
@@ -196,35 +215,34 @@ def recurrent(
         if given is not None:
             states[j] = given._data
     out = empty((batch, steps, directions * layout.units), dtype)
-    residuals = workspace.pool.take(call.residuals if keep else 0, dtype)
-    x_flat = np.ascontiguousarray(x._data).reshape(-1)
-    state = layer.state()
-    gates, columns = layer.gates(state), layer.columns(state) if keep else None
+    residuals = workspace.pool.take(call.residuals, dtype) if keep else layer.empty
+    x_flat = x._data.ravel()
+    gates, columns = layer.panels(keep)
     forward.launch(
-        work, gates, x_flat, states.reshape(-1), out.reshape(-1), residuals,
+        call.forward_work, gates, x_flat, states.ravel(), out.ravel(), residuals,
         workspace.scratch(call.forward_scratch, dtype), plan.numbers, *call.sizes, keep,
     )  # fmt: skip
     if not keep:
-        workspace.pool.give(residuals)
-        return tuple(wrap(data) for data in (out, *states))
-    want_x = x.requires_grad
+        return tuple([wrap(data) for data in (out, *states)])
+    want_x, threads = x.requires_grad, jit.get_num_threads()
 
     def back(grads: tuple[np.ndarray | None, ...]) -> tuple[np.ndarray | None, ...]:
         d_states = np.zeros(states.shape, dtype)
         for j, given in enumerate(grads[1:]):
             if given is not None:
                 d_states[j] = given
-        d_out = np.zeros(out.shape, dtype) if grads[0] is None else np.ascontiguousarray(grads[0], dtype)
-        d_panels = workspace.pool.take(gates.size, dtype)
-        d_x = empty(x._data.shape if want_x else 0, dtype)
+        d_out = np.zeros(out.shape, dtype) if grads[0] is None else grads[0]
+        d_panels = workspace.pool.take(call.d_panels, dtype)
+        d_x = empty(x._data.shape, dtype) if want_x else layer.empty
+        d_parameters = np.empty(layer.parameters_size, dtype)
         backward.launch(
-            work_back, columns, x_flat, d_states.reshape(-1), d_out.reshape(-1), residuals, d_panels, d_x.reshape(-1),
-            workspace.scratch(call.backward_scratch, dtype), plan.numbers, *call.sizes, threads, want_x,
+            call.backward_work, columns, x_flat, d_states.ravel(), d_out.ravel(), residuals, d_panels, d_x.ravel(),
+            d_parameters, workspace.scratch(call.backward_scratch, dtype), plan.numbers, *call.sizes,
+            threads, want_x, layer.biases,
         )  # fmt: skip
         workspace.pool.give(residuals)
-        parameters = layer.unpacked(d_panels, gates.size // directions)
         workspace.pool.give(d_panels)
         d_initial = [d_states[j] for j, state in enumerate(initial) if state is not None]
-        return (d_x if want_x else None, *d_initial, *parameters)
+        return (d_x if want_x else None, *d_initial, *layer.split(d_parameters))
 
     return make_node(tuple(wanted), (out, *states), back, fresh=True)

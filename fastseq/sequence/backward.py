@@ -22,7 +22,10 @@ from fastseq.sequence.workspace import (
 from fastseq.simd.gemm import multiply
 from fastseq.simd.lanes import address, load, load_group, load_head, store, store_group
 from fastseq.simd.memory import clear, copy, copy_padded
-from fastseq.simd.pack import PANEL_VECTORS, column_panels_size
+from fastseq.simd.pack import PANEL_VECTORS, column_panels_size, unpack_gates
+
+UNPACKED_ALONE = 16384
+"""Weights per slot up to which one thread unpacks them sooner than several are called."""
 
 
 @piece
@@ -263,8 +266,33 @@ def merged_task(
 
 
 @piece
-def second_task(chunk, layout, columns, residuals, d_x, scratch, plan, batch, steps, pairs):
-    """Add a share of the second direction's input gradient to what the first has written."""
+def last_task(
+    task,
+    layout,
+    columns,
+    residuals,
+    d_panels,
+    d_x,
+    d_parameters,
+    biases,
+    scratch,
+    plan,
+    batch,
+    steps,
+    directions,
+    pairs,
+):
+    """Unpack one block of the weight gradients, or add a share of the second direction's input gradient."""
+    inputs, units, blocks = layout.inputs, layout.units, layout.blocks
+    if task < directions * blocks:
+        d = task // blocks
+        panels = d * blocks * (1 + inputs + units) * layout.width
+        to = d * layout.slots * units * (inputs + units + biases)
+        unpack_gates(
+            d_panels, panels, task - d * blocks, d_parameters, to, biases, inputs, units, layout.slots, layout.lanes
+        )
+        return
+    chunk = task - directions * blocks
     first = chunk * CHUNK
     input_gradient(
         layout, columns, 2 * recurrent_columns_size(layout) + input_columns_size(layout), d_x,
@@ -278,16 +306,18 @@ def make_backward(cell: Any) -> Any:
 
     Its arguments: column panels of the recurrent matrices, then of the input matrices, of all directions; x (B, T, F);
     d_states (1 + M, D, B, H), of the final states in and of the initial ones out; d_out (B, T, D * H); residuals from
-    forward; d_panels, written: gradients as gate panels; d_x (B, T, F), written at valid steps (size 0: not wanted);
-    scratch; the plan's numbers; B, T, F, H, L, D; number of pairs, shards, rows of the largest shard; the number of
-    threads to share the weight gradients among; whether d_x is wanted.
+    forward; d_panels, scratch for the weight gradients as gate panels; d_x (B, T, F), written at valid steps (size 0:
+    not wanted); d_parameters, written: per direction the gradients of w_ih, w_hh and ``biases`` times that of the bias
+    (see `simd.pack.unpack_gates`); scratch; the plan's numbers; B, T, F, H, L, D; number of pairs, shards, rows of the
+    largest shard; the number of threads to share the weight gradients among; whether d_x is wanted; biases.
     """
 
     @kernel(label=cell.__name__)
     def backward(
         columns: ReadReals, x: ReadReals, d_states: Reals, d_out: ReadReals, residuals: Reals, d_panels: Reals,
-        d_x: Reals, scratch: Reals, plan: Integers, batch: Int, steps: Int, inputs: Int, units: Int, lanes: Int,
-        directions: Int, pairs: Int, shards: Int, largest: Int, workers: Int, want_x: Flag, launcher: Launcher,
+        d_x: Reals, d_parameters: Reals, scratch: Reals, plan: Integers,
+        batch: Int, steps: Int, inputs: Int, units: Int, lanes: Int, directions: Int, pairs: Int, shards: Int,
+        largest: Int, workers: Int, want_x: Flag, biases: Int, launcher: Launcher,
     ):  # fmt: skip
         weights = cell(address(columns))
         layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
@@ -304,12 +334,13 @@ def make_backward(cell: Any) -> Any:
             address(scratch), address(plan), batch, steps, directions, pairs, groups, parts, chunks,
         )  # fmt: skip
         share(launcher, directions * groups * parts, merged_task, merged)
-        if directions == 2:
-            second = (
-                layout, address(columns), address(residuals), address(d_x), address(scratch), address(plan),
-                batch, steps, pairs,
-            )  # fmt: skip
-            share(launcher, chunks, second_task, second)
+        last = (
+            layout, address(columns), address(residuals), address(d_panels), address(d_x), address(d_parameters),
+            biases, address(scratch), address(plan), batch, steps, directions, pairs,
+        )  # fmt: skip
+        again = chunks if directions == 2 else 0
+        worth = again > 0 or (inputs + units) * units > UNPACKED_ALONE
+        share(launcher if worth else 0, directions * layout.blocks + again, last_task, last)
 
     return backward
 

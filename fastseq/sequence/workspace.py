@@ -179,23 +179,25 @@ def _plan(order: np.ndarray, lengths: np.ndarray, threads: int) -> Plan:
 class Pool:
     """Buffers for reuse: residuals are large, and fresh pages cost more than the work done on them.
 
-    Sizes are rounded up to steps of an eighth of a power of two, so that batches of about the same size share. Lists
-    are popped and appended to, which threads may do at once.
+    Lists are popped and appended to, which threads may do at once.
     """
 
     def __init__(self, kept: int = 4, sizes: int = 32) -> None:
         self._kept, self._sizes = kept, sizes
         self._free: dict[int, list[np.ndarray]] = {}
 
+    @staticmethod
+    def rounded(size: int) -> int:
+        """Return a number of bytes rounded up to steps of an eighth of a power of two, so that like batches share."""
+        step = 1 << max(6, size.bit_length() - 4)
+        return -(-size // step) * step or 64
+
     def take(self, size: int, dtype: np.dtype) -> np.ndarray:
-        """Return an uninitialised flat array of ``size`` elements or more that begins on a cache line."""
-        wanted = size * dtype.itemsize
-        step = 1 << max(6, wanted.bit_length() - 4)
-        rounded = -(-wanted // step) * step or 64
+        """Return an uninitialised flat array of ``size`` bytes, which must be `rounded`; it begins on a cache line."""
         try:
-            return self._free[rounded].pop().view(dtype)
+            return self._free[size].pop().view(dtype)
         except (KeyError, IndexError):
-            return aligned(rounded, np.uint8).view(dtype)
+            return aligned(size, np.uint8).view(dtype)
 
     def give(self, buffer: np.ndarray) -> None:
         """Hand a buffer back; nobody may use it afterwards."""

@@ -107,8 +107,7 @@ class _Writer:
         for number in range(layer.num_layers):
             units = layer.hidden_size
             layout = layout_of(self.features, units, len(spec.slots), len(spec.memories), self.lanes)
-            packed = layer.packed(number)
-            panels = self.put(packed.gates(packed.state()))
+            panels = self.put(layer.packed(number).panels(columns=False)[0])
             z, following = self.room(layout.z_row), self.room(layout.z_row)
             memory = self.room(max(1, layout.memories) * layout.units_row)
             acc = self.room(2 * layout.width)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
+from fastseq.autograd import recurrent as recurrence
 from fastseq.autograd.recurrent import PackedLayer, recurrent
 from fastseq.autograd.tensor import Tensor
 from fastseq.sequence import workspace
@@ -21,13 +24,18 @@ class GuardedPool:
     def __init__(self) -> None:
         self.taken: list[np.ndarray] = []
 
+    @staticmethod
+    def rounded(size):
+        return size
+
     def take(self, size, dtype):
+        return self(size // dtype.itemsize, dtype)
+
+    def __call__(self, size, dtype):
         whole = np.full(size + 2 * MARGIN, CANARY, dtype)
         whole[MARGIN : MARGIN + size] = np.nan
         self.taken.append(whole)
         return whole[MARGIN : MARGIN + size]
-
-    __call__ = take
 
     def give(self, buffer):
         """Spoil what was given back: nobody may use it any more."""
@@ -40,11 +48,13 @@ class GuardedPool:
 
 
 @pytest.fixture
-def guarded(monkeypatch) -> GuardedPool:
+def guarded(monkeypatch) -> Iterator[GuardedPool]:
     pool = GuardedPool()
+    recurrence._call.cache_clear()  # it knows rounded sizes
     monkeypatch.setattr(workspace, "pool", pool)
     monkeypatch.setattr(workspace, "scratch", pool)
-    return pool
+    yield pool
+    recurrence._call.cache_clear()
 
 
 @pytest.mark.parametrize("directions", [1, 2])

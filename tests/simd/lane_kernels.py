@@ -8,6 +8,7 @@ from fastseq.jit import Int, ReadReals, Reals, kernel
 from fastseq.simd import math
 from fastseq.simd.gemm import multiply, multiply_row
 from fastseq.simd.lanes import (
+    address,
     at_least,
     at_most,
     fma,
@@ -26,6 +27,7 @@ from fastseq.simd.lanes import (
     zero_like,
 )
 from fastseq.simd.memory import clear, copy, copy_padded
+from fastseq.simd.pack import unpack_gates
 
 OPERATIONS = {
     "add": (2, lambda a, b: a + b),
@@ -151,3 +153,12 @@ def multiply_row_flat(
 ):  # fmt: skip
     """`multiply_row` with all its arguments."""
     multiply_row(a, a0, a_k, w, w0, w_panel, w_k, depth, s, s0, s_panel, c, c0, c_panel, vectors, lanes)
+
+
+@kernel
+def unpack_all_gates(
+    panels: ReadReals, at: Int, matrices: Reals, to: Int, biases: Int, inputs: Int, units: Int, slots: Int, lanes: Int
+):
+    """Read all blocks back."""
+    for block in range((units + lanes - 1) // lanes):
+        unpack_gates(address(panels), at, block, address(matrices), to, biases, inputs, units, slots, lanes)
