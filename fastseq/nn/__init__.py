@@ -25,10 +25,12 @@ from fastseq.nn.embedding import Embedding
 from fastseq.nn.linear import Linear
 from fastseq.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
 from fastseq.nn.losses_likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss, QuantileLoss
+from fastseq.nn.luong import LuongAttention
 from fastseq.nn.module import Module, Parameter
 from fastseq.nn.norm import LayerNorm
 from fastseq.nn.pooling import LastStep, MaxPool, MeanPool
 from fastseq.nn.recurrent import LSTM
+from fastseq.nn.seq2seq import Seq2Seq
 from fastseq.nn.standardize import Rescale, Standardize
 from fastseq.nn.tagger import Tagger
 from fastseq.nn.transformer import TransformerEncoder, TransformerEncoderLayer
@@ -40,8 +42,10 @@ __all__ = [
     "CTCLoss",
     "GaussianNLLLoss",
     "KLDivLoss",
+    "LuongAttention",
     "PoissonNLLLoss",
     "QuantileLoss",
+    "Seq2Seq",
     "Tagger",
     "BCEWithLogitsLoss",
     "CrossEntropyLoss",

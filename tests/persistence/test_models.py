@@ -19,6 +19,12 @@ from fastseq.persistence.models import layer_types
 
 ENCODER = functools.partial(nn.TransformerEncoderLayer, 6, 2, 10, 0.2, "gelu", norm_first=True, bias=False)
 
+
+def translator():
+    parts = nn.LSTM(3, 4, bidirectional=True), nn.LSTM(2 + 8, 8), nn.Embedding(5, 2), nn.LuongAttention(8)
+    return nn.Seq2Seq(*parts, nn.Embedding(6, 3), bos=0, eos=1, input_feeding=True, dropout=0.25)
+
+
 # One layer of every kind, with an input that suits it.
 LAYERS = {
     "CRF": (lambda: nn.CRF(3), (2, 4, 3)),
@@ -32,11 +38,13 @@ LAYERS = {
     "LeakyReLU": (lambda: nn.LeakyReLU(0.2), (2, 3)),
     "Linear": (lambda: nn.Linear(3, 2, bias=False), (2, 3)),
     "LogSoftmax": (lambda: nn.LogSoftmax(dim=-1), (2, 3)),
+    "LuongAttention": (lambda: nn.LuongAttention(3, score="concat", attention_size=2), (2, 4, 3)),
     "MaxPool": (nn.MaxPool, (2, 4, 3)),
     "MeanPool": (nn.MeanPool, (2, 4, 3)),
     "MultiheadAttention": (lambda: nn.MultiheadAttention(6, 2, 0.1, causal=True), (2, 4, 6)),
     "ReLU": (nn.ReLU, (2, 3)),
     "Rescale": (lambda: nn.Rescale([1.0, 2.0, 3.0], [0.5, 0.5, 0.5]), (2, 3)),
+    "Seq2Seq": (translator, np.array([[0, 4, 2], [3, 1, 1]])),
     "Sequential": (lambda: nn.Sequential(nn.Sequential(nn.Linear(3, 4), nn.Tanh()), nn.Linear(4, 1)), (2, 3)),
     "SiLU": (nn.SiLU, (2, 3)),
     "Sigmoid": (nn.Sigmoid, (2, 3)),
@@ -51,7 +59,11 @@ LAYERS = {
 }
 
 # How to call those that want more than one array.
-CALLS = {"CRF": lambda crf, x: crf.marginals(x)}
+CALLS = {
+    "CRF": lambda crf, x: crf.marginals(x),
+    "LuongAttention": lambda attention, x: attention(x, x),
+    "Seq2Seq": lambda model, x: model(x, x),
+}
 
 FORMAT_1_OUTPUT = [[1.1025197505950928, 0.7747297286987305], [1.119083046913147, 0.7887909412384033]]
 
