@@ -63,7 +63,7 @@ def indices_of(x: Any, count: int, lengths: Any = None) -> NDArray[np.int64]:
 
 
 def embedding(
-    x: Any, weight: Any, padding_idx: int | None = None, scale_grad_by_freq: bool = False, *, lengths: Any = None
+    x: Any, weight: Any, padding_idx: int | None = None, *, scale_grad_by_freq: bool = False, lengths: Any = None
 ) -> Tensor:
     """Return rows of a table.
 

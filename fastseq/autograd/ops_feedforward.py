@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -113,57 +112,3 @@ def feed_forward(
         )
 
     return make_node((x, weight_1, bias_1, weight_2, bias_2), (out,), back, fresh=True)[0]
-
-
-def gather_tokens(x: Any, places: Array) -> Tensor:
-    """Return chosen steps of padded rows, one after the other.
-
-    Parameters
-    ----------
-    x
-        (B, T, F)
-    places
-        Increasing numbers b * T + t (M,).
-
-    Returns
-    -------
-    Tensor
-        (M, F)
-    """
-    data = array(x)
-    flat = data.reshape(math.prod(data.shape[:2]), data.shape[2])
-
-    def back(grads: tuple[Array | None, ...]) -> tuple[Array | None, ...]:
-        d_x = np.zeros(flat.shape, data.dtype)
-        d_x[places] = grads[0]
-        return (d_x.reshape(data.shape),)
-
-    return make_node((x,), (flat[places],), back, saves=False, fresh=True)[0]
-
-
-def scatter_tokens(x: Any, places: Array, batch: int, steps: int) -> Tensor:
-    """Return padded rows (B, T, F) whose chosen steps are given and whose others are zeros; undoes `gather_tokens`.
-
-    Parameters
-    ----------
-    x
-        (M, F)
-    places
-        Increasing numbers b * T + t (M,).
-    batch, steps
-        B and T.
-
-    Returns
-    -------
-    Tensor
-        (B, T, F)
-    """
-    data = array(x)
-    out = np.zeros((batch * steps, data.shape[1]), data.dtype)
-    out[places] = data
-
-    def back(grads: tuple[Array | None, ...]) -> tuple[Array | None, ...]:
-        g: Any = grads[0]
-        return (g.reshape(batch * steps, data.shape[1])[places],)
-
-    return make_node((x,), (out.reshape(batch, steps, -1),), back, saves=False, fresh=True)[0]

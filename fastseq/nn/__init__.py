@@ -18,22 +18,26 @@ from fastseq.nn.activations import (
 )
 from fastseq.nn.attention import MultiheadAttention
 from fastseq.nn.containers import ModuleDict, ModuleList, Sequential
+from fastseq.nn.conv import Conv1d
 from fastseq.nn.crf import CRF
 from fastseq.nn.ctc import CTCLoss
-from fastseq.nn.dropout import Dropout
+from fastseq.nn.dropout import Dropout, VariationalDropout
 from fastseq.nn.embedding import Embedding
 from fastseq.nn.linear import Linear
 from fastseq.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
 from fastseq.nn.losses_likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss, QuantileLoss
 from fastseq.nn.luong import LuongAttention
+from fastseq.nn.mlp import MLP
 from fastseq.nn.module import Module, Parameter
 from fastseq.nn.norm import LayerNorm
-from fastseq.nn.pooling import LastStep, MaxPool, MeanPool
+from fastseq.nn.pooling import AttentionPool, LastStep, MaxPool, MeanPool
+from fastseq.nn.positions import LearnedPositions, SinusoidalPositions
 from fastseq.nn.recurrent import LSTM
 from fastseq.nn.seq2seq import Seq2Seq
 from fastseq.nn.standardize import Rescale, Standardize
 from fastseq.nn.tagger import Tagger
 from fastseq.nn.transformer import TransformerEncoder, TransformerEncoderLayer
+from fastseq.nn.wrappers import Bidirectional, Residual, WeightDrop
 
 F = functional
 
@@ -87,4 +91,13 @@ __all__ = [
     "functional",
     "init",
     "utils",
+    "AttentionPool",
+    "Bidirectional",
+    "Conv1d",
+    "LearnedPositions",
+    "MLP",
+    "Residual",
+    "SinusoidalPositions",
+    "VariationalDropout",
+    "WeightDrop",
 ]

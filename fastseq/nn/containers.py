@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
 from fastseq import checks
+from fastseq.nn.conv import Conv1d
 from fastseq.nn.module import Module
 
 S = TypeVar("S", bound="_Indexed")
@@ -116,7 +117,8 @@ class _Indexed(Module):
 class Sequential(_Indexed):
     """Modules one after the other.
 
-    ``lengths`` goes to the modules that use them; of a module that returns a tuple (out, state), only ``out`` goes on.
+    ``lengths`` goes to the modules that use them, behind a Conv1d as they are there; of a module that returns a tuple
+    (out, state), only ``out`` goes on.
 
     Parameters
     ----------
@@ -157,7 +159,27 @@ class Sequential(_Indexed):
                 x = module(x, lengths=lengths) if module.uses_lengths else module(x)
                 if isinstance(x, tuple):
                     x = x[0]
+                if lengths is not None and isinstance(module, (Sequential, Conv1d)):
+                    lengths = module.output_lengths(lengths)
         return x
+
+    def output_lengths(self, lengths: Any) -> Any:
+        """Return how many steps rows of these lengths have in the end.
+
+        Parameters
+        ----------
+        lengths
+            Integers (B,).
+
+        Returns
+        -------
+        array
+            Integers (B,); other than the given ones after a Conv1d that changes the number of steps.
+        """
+        for module in self.children():
+            if isinstance(module, (Sequential, Conv1d)):
+                lengths = module.output_lengths(lengths)
+        return lengths
 
 
 class ModuleList(_Indexed):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from fastseq import checks
+from fastseq.autograd import ops
+from fastseq.autograd.operands import array
 from fastseq.autograd.tensor import Tensor
 from fastseq.nn import functional
 from fastseq.nn.module import Module
@@ -43,3 +47,49 @@ class Dropout(Module):
             Of x's shape.
         """
         return functional.dropout(x, self.p, self.training)
+
+
+class VariationalDropout(Module):
+    """In training, drop whole features of a row: one mask for all its steps.
+
+    Parameters
+    ----------
+    p
+        The probability, in 0..1.
+    batch_first
+        Whether arrays are (B, T, F) or (T, B, F).
+
+    Notes
+    -----
+    Gal and Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent Neural Networks", 2016; also
+    known as locked dropout. For dropout inside the recurrence see `WeightDrop`.
+    """
+
+    _config = ("p", "batch_first")
+
+    def __init__(self, p: float = 0.5, batch_first: bool = True) -> None:
+        super().__init__()
+        self.p = checks.real("p", p, 0.0, 1.0)
+        self.batch_first = checks.boolean("batch_first", batch_first)
+
+    def forward(self, x: Any) -> Tensor:
+        """Return x with noise in training, x itself in evaluation.
+
+        Parameters
+        ----------
+        x
+            (B, T, F).
+
+        Returns
+        -------
+        Tensor
+            Of x's shape.
+        """
+        data = array(x)
+        if data.ndim != 3:
+            raise checks.value_error("x", "shape (B, T, F)" if self.batch_first else "shape (T, B, F)", data)
+        if not self.training or self.p == 0:
+            return x if isinstance(x, Tensor) else Tensor(x)
+        batch, _, features = data.shape if self.batch_first else (data.shape[1], 0, data.shape[2])
+        mask = functional.dropout(np.ones((batch, features), data.dtype), self.p, True)
+        return ops.mul(x, ops.unsqueeze(mask, 1 if self.batch_first else 0))

@@ -136,7 +136,7 @@ class Embedding(Module):
         """
         if self.max_norm is not None:
             self._shorten(indices_of(x, self.num_embeddings, lengths), self.max_norm)
-        return embedding(x, self.weight, self.padding_idx, self.scale_grad_by_freq, lengths=lengths)
+        return embedding(x, self.weight, self.padding_idx, scale_grad_by_freq=self.scale_grad_by_freq, lengths=lengths)
 
     def _shorten(self, places: np.ndarray, limit: float) -> None:
         """Shorten the rows that are named to the largest norm allowed, as PyTorch does."""

@@ -6,9 +6,12 @@ All take Tensors or ndarrays and give Tensors; each is one node of the tape.
 from __future__ import annotations
 
 from fastseq.autograd.ops import log_softmax, relu, sigmoid, softmax, tanh
+from fastseq.autograd.ops_embedding import embedding
 from fastseq.autograd.ops_linear import affine as linear
+from fastseq.autograd.ops_norm import layer_norm
 from fastseq.nn.ctc import ctc_loss
 from fastseq.nn.functional_activations import dropout, elu, gelu, leaky_relu, silu, softplus
+from fastseq.nn.functional_attention import scaled_dot_product_attention
 from fastseq.nn.functional_classes import cross_entropy, nll_loss
 from fastseq.nn.functional_likelihoods import gaussian_nll_loss, kl_div, poisson_nll_loss, quantile_loss
 from fastseq.nn.functional_losses import (
@@ -44,4 +47,7 @@ __all__ = [
     "softmax",
     "softplus",
     "tanh",
+    "embedding",
+    "layer_norm",
+    "scaled_dot_product_attention",
 ]

@@ -8,12 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from fastseq import checks
+from fastseq.autograd import ops
 from fastseq.autograd.operands import array
+from fastseq.autograd.ops_attention import attention, full_rows
 from fastseq.autograd.tensor import Tensor, record
+from fastseq.nn.linear import Linear
 from fastseq.nn.module import Module
+from fastseq.nn.tokens import as_tensor, row_lengths, tokens_of
 
 Array = NDArray[Any]
 
@@ -180,3 +184,67 @@ class MaxPool(Module):
             return d_x
 
         return record(out, (x,), (pull,))
+
+
+class AttentionPool(Module):
+    """Return the mean of each row's valid steps under weights that are learned.
+
+    A step's score is u . x, or with hidden features v . tanh(W x + b); the softmax of the scores of a row's valid
+    steps are its weights.
+
+    Parameters
+    ----------
+    in_features
+        C.
+    hidden_features
+        Size of the hidden layer of the scores, or None for scores without one.
+    dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    hidden : Linear or None
+        W (hidden_features, C) and b.
+    score : Linear
+        u or v, one row without bias (softmax would not feel one).
+
+    Notes
+    -----
+    Yang et al., "Hierarchical Attention Networks for Document Classification", 2016, section 2.2. A row of length 0
+    gives zeros.
+    """
+
+    _config = ("in_features", "hidden_features", "dtype")
+
+    def __init__(self, in_features: int, hidden_features: int | None = None, *, dtype: DTypeLike = np.float32) -> None:
+        super().__init__()
+        self.in_features = checks.integer("in_features", in_features, 1)
+        self.hidden_features = (
+            None if hidden_features is None else checks.integer("hidden_features", hidden_features, 1)
+        )
+        kind = self.dtype = checks.float_dtype("dtype", dtype)
+        inner = self.hidden_features
+        self.hidden = None if inner is None else Linear(self.in_features, inner, dtype=kind)
+        self.score = Linear(self.in_features if inner is None else inner, 1, bias=False, dtype=kind)
+
+    def forward(self, x: Any, lengths: Any = None) -> Tensor:
+        """Return the weighted means.
+
+        Parameters
+        ----------
+        x
+            (B, T, C). Converted to the layer's dtype.
+        lengths
+            Valid steps per row, integers (B,); None means all T.
+
+        Returns
+        -------
+        Tensor
+            (B, C)
+        """
+        rows = as_tensor("x", x, self.in_features, self.dtype)
+        tokens = tokens_of(rows, row_lengths("lengths", lengths, *rows.shape[:2]))
+        inner = tokens.values if self.hidden is None else ops.tanh(self.hidden(tokens.values))
+        # One query of one feature, 1, per row, whose keys are the scores.
+        ones = np.ones((tokens.batch, 1), self.dtype)
+        return attention(ones, self.score(inner), tokens.values, full_rows(tokens.batch, 1), tokens.rows, 1)[0]

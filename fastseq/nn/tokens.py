@@ -15,7 +15,7 @@ from fastseq import checks
 from fastseq.autograd import ops
 from fastseq.autograd.operands import array
 from fastseq.autograd.ops_attention import Rows, full_rows, packed_rows
-from fastseq.autograd.ops_feedforward import gather_tokens, scatter_tokens
+from fastseq.autograd.ops_tokens import gather_tokens, scatter_tokens
 from fastseq.autograd.tensor import Tensor
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from fastseq.autograd import Tensor
 from fastseq.nn import functional
-from fastseq.nn.dropout import Dropout
+from fastseq.nn.dropout import Dropout, VariationalDropout
 from fastseq.nn.init import manual_seed
 
 
@@ -56,3 +56,21 @@ def test_probabilities_are_checked(p, error):
         Dropout(p)
     with pytest.raises(error, match="p: expected"):
         functional.dropout(np.ones(3), p)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_one_mask_for_all_steps_of_a_row(batch_first):
+    layer, x = VariationalDropout(0.4, batch_first), Tensor(np.ones((50, 7, 30), np.float32), requires_grad=True)
+    manual_seed(0)
+    out = layer(x)
+    kept = out.numpy() if batch_first else out.numpy().swapaxes(0, 1)
+    assert (kept == kept[:, :1]).all()
+    rows = kept[:, 0]
+    assert abs((rows == 0).mean() - 0.4) < 0.06
+    np.testing.assert_allclose(rows[rows != 0], 1 / 0.6, rtol=1e-6)
+    assert len({row.tobytes() for row in rows}) > 5  # rows differ
+    out.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), out.numpy())
+    assert layer.eval()(x) is x and VariationalDropout(0.0)(x) is x
+    with pytest.raises(ValueError, match="x: expected shape"):
+        layer(np.ones((3, 4)))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastseq.autograd import Tensor
-from fastseq.nn.pooling import LastStep, MaxPool, MeanPool
+from fastseq.nn.pooling import AttentionPool, LastStep, MaxPool, MeanPool
 from tests.gradcheck import gradcheck
 
 LAYERS = [LastStep(), LastStep(bidirectional=True), MeanPool(), MaxPool()]
@@ -127,3 +127,25 @@ def test_two_directions_need_an_even_width():
         LastStep(bidirectional=2)
     assert repr(LastStep.from_config(LastStep(True).config())) == "LastStep(bidirectional=True)"
     assert repr(MeanPool.from_config({})) == "MeanPool()"
+
+
+@pytest.mark.parametrize("hidden", [None, 5])
+def test_attention_pools_under_softmax_weights(hidden, rng):
+    pool, x = AttentionPool(3, hidden, dtype=np.float64), rng.standard_normal((4, 5, 3))
+    out = pool(x, lengths=LENGTHS).numpy()
+    for row, n in enumerate(LENGTHS):
+        inner = x[row, :n] if hidden is None else np.tanh(pool.hidden(x[row, :n]).numpy())
+        scores = np.exp(inner @ pool.score.weight.numpy()[0])
+        want = (scores / scores.sum()) @ x[row, :n] if n else np.zeros(3)
+        np.testing.assert_allclose(out[row], want, rtol=1e-12)
+        assert pool(x[row : row + 1, :n]).numpy()[0].tobytes() == out[row].tobytes()
+    gradcheck(pool, x, LENGTHS)
+    gradcheck(pool, x)
+    padded = np.where(np.arange(5)[:, None] < LENGTHS[:, None, None], x, np.nan)
+    leaf = Tensor(padded, requires_grad=True)
+    pool.zero_grad()
+    found = pool(leaf, lengths=LENGTHS)
+    found.sum().backward()
+    assert found.numpy().tobytes() == out.tobytes()
+    assert all(np.isfinite(t.grad.numpy()).all() for t in (leaf, *pool.parameters()))
+    assert pool(np.zeros((0, 5, 3))).shape == (0, 3) and not pool(np.zeros((2, 0, 3))).numpy().any()

@@ -27,12 +27,21 @@ def translator():
 
 # One layer of every kind, with an input that suits it.
 LAYERS = {
+    "AttentionPool": (lambda: nn.AttentionPool(3, 4), (2, 4, 3)),
+    "Bidirectional": (lambda: nn.Bidirectional(nn.LSTM(3, 4), nn.Conv1d(3, 4, 2, causal=True), "ave"), (2, 5, 3)),
+    "Conv1d": (lambda: nn.Conv1d(4, 6, 3, 2, 1, 1, 2, bias=False), (2, 7, 4)),
     "CRF": (lambda: nn.CRF(3), (2, 4, 3)),
     "ELU": (lambda: nn.ELU(0.5), (2, 3)),
     "Embedding": (lambda: nn.Embedding(7, 3, padding_idx=2, max_norm=2.0), np.array([[0, 2], [6, 1]])),
     "GELU": (lambda: nn.GELU("tanh"), (2, 3)),
     "Identity": (nn.Identity, (2, 3)),
     "LSTM": (lambda: nn.LSTM(3, 5, num_layers=2, bias=False, dropout=0.25, bidirectional=True), (2, 4, 3)),
+    "LearnedPositions": (lambda: nn.LearnedPositions(9, 3, 0.1), (2, 5, 3)),
+    "MLP": (lambda: nn.MLP(3, [4, 5], 2, "gelu", 0.1, bias=False), (2, 5, 3)),
+    "Residual": (lambda: nn.Residual(nn.Sequential(nn.Linear(3, 3), nn.Tanh())), (2, 5, 3)),
+    "SinusoidalPositions": (lambda: nn.SinusoidalPositions(3, 0.1), (2, 5, 3)),
+    "VariationalDropout": (lambda: nn.VariationalDropout(0.3), (2, 5, 3)),
+    "WeightDrop": (lambda: nn.WeightDrop(nn.LSTM(3, 4), 0.3), (2, 5, 3)),
     "LastStep": (lambda: nn.LastStep(), (2, 4, 3)),
     "LayerNorm": (lambda: nn.LayerNorm((4, 3), 1e-3), (2, 4, 3)),
     "LeakyReLU": (lambda: nn.LeakyReLU(0.2), (2, 3)),
