@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.peers import workloads as named
 from benchmarks.peers.processes import MEMORY
+from benchmarks.peers.referee import FLOOR, JUDGED
 from benchmarks.peers.workloads import name_of
 
 Value = float | None
@@ -53,7 +54,7 @@ class Figures:
     def labels(self, workload: str) -> list[str]:
         """Contenders of other peers that were timed; the floor is none of them."""
         entries = self._workloads.get(workload, {"entries": []})["entries"]
-        return [e["label"] for e in entries if e["status"] == "timed" and e["peer"] not in ("fastseq", "numpy")]
+        return [e["label"] for e in entries if e["status"] == "timed" and e["peer"] not in (JUDGED, FLOOR)]
 
     def share(self, workload: str) -> Value:
         """Share of P on as many threads."""

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from benchmarks.peers.referee import FLOOR, JUDGED
+
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
 TITLES = {
@@ -37,7 +39,7 @@ def scale(workload: dict[str, Any]) -> float:
 def lines_of(workload: dict[str, Any]) -> list[str]:
     """One workload for the terminal: a line per contender."""
     timed = [e for e in workload["entries"] if e["status"] == "timed"]
-    others = [e["seconds"]["median"] for e in timed if e["peer"] not in ("fastseq", "numpy")]
+    others = [e["seconds"]["median"] for e in timed if e["peer"] not in (JUDGED, FLOOR)]
     best, unit = min(others, default=None), scale(workload)
     limits = ", ".join(f"{p['median']:.0f} GFLOP/s x {n} thread(s)" for n, p in workload["P"].items())
     found = [f"{workload['name']}   ({'ms' if unit == 1e3 else 'us'}; P: {limits})"]
@@ -96,7 +98,7 @@ def origin(results: dict[str, Any]) -> str:
     m = results["machine"]
     peers = []
     for peer, versions in results["peers"].items():
-        if peer in ("fastseq", "numpy"):
+        if peer in (JUDGED, FLOOR):
             continue
         peers.append(f"{peer} absent" if versions is None else " ".join(f"{n} {v}" for n, v in versions.items()))
     own = ", ".join(f"{name} {version}" for name, version in m["versions"].items())

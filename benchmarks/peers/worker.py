@@ -26,8 +26,8 @@ TIMEOUT = 300.0
 """Seconds after which a silent worker counts as lost."""
 LONG = 0.25
 """A call of so many seconds warms itself up."""
-NAP = 0.003
-"""Seconds over which a process is watched for spinning threads."""
+NAP = 0.012
+"""Seconds over which a process is watched for spinning threads; the system counts their time in ticks of up to 10 ms."""
 
 
 def settings(threads: int) -> dict[str, str]:
