@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,8 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
-def measured(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure what was asked for; print each workload when it is done."""
+def measured(options: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Measure what was asked for; print each workload, and ``keep`` all results so far, when it is done."""
     from benchmarks.peers import processes, report
     from benchmarks.peers.interleave import cores, description
     from benchmarks.peers.referee import Referee
@@ -57,12 +58,14 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         for workload in selected(workloads(options.threads, cores()), only):
             found = referee.run(workload)
             results["workloads"].append(found)
+            keep(results)
             print("\n".join(report.lines_of(found)), f"  [{time.perf_counter() - begin:.0f} s]", sep="\n", flush=True)
     for name in FACTS:
         if not only or name in only:
             repeats = 1 if options.quick else 5
             found = processes.memory() if name == "memory" else processes.cold_start(repeats, not options.quick)
             results["facts"][name] = found
+            keep(results)
             print(f"{name}\n" + "\n".join(f"  {key:36} {value:.3f}" for key, value in found.items()), flush=True)
     print(f"[{time.perf_counter() - begin:.0f} s in all]")
     return results
@@ -87,21 +90,29 @@ def main(arguments: list[str] | None = None) -> int:
     if options.list:
         print("\n".join([*(w.name for w in workloads(options.threads, cores())), *FACTS]))
         return 0
+    old: dict[str, Any] | None = None
+    if options.keep and options.json and options.json.exists():
+        old = json.loads(options.json.read_text(encoding="utf-8"))
+
+    def complete(results: dict[str, Any]) -> dict[str, Any]:
+        found = results if old is None else merged(old, results)
+        return found | {"goals": goals.judged(found)}
+
+    def keep(results: dict[str, Any]) -> None:
+        if options.json:  # after every workload: a run that is cut short has not been for nothing
+            options.json.write_text(json.dumps(complete(results), indent=1) + "\n", encoding="utf-8")
+
     if options.results:
         results = json.loads(options.results.read_text(encoding="utf-8"))
+        results["goals"] = goals.judged(results)
     else:
         try:
-            results = measured(options)
+            results = complete(measured(options, keep))
         except Disagreement as error:
             print(error, file=sys.stderr)
             return 1
-        if options.keep and options.json and options.json.exists():
-            results = merged(json.loads(options.json.read_text(encoding="utf-8")), results)
-    results["goals"] = goals.judged(results)
     shown = [goal for goal in results["goals"] if goal["met"] is not None]
     print("", report.origin(results), *report.text(report.goal_rows(shown)), sep="\n")
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if options.readme:
         readme = ROOT / "README.md"
         readme.write_text(

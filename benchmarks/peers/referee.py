@@ -176,7 +176,9 @@ class Referee:
         for label in in_turns(found, self.rounds):
             entry = entries[label]
             if records[label]["status"] == "timed":
-                calls = min(SINGLE_CALLS, max(10, int(self.budget / self.rounds / records[label]["seconds"]["median"])))
+                calls = min(
+                    SINGLE_CALLS, max(10, int(self.budget / 2 / self.rounds / records[label]["seconds"]["median"]))
+                )
                 found[label].append(self._of(entry)("each", entry.way, entry.task, calls))
         for label, parts in found.items():
             if parts:

@@ -27,7 +27,7 @@ TIMEOUT = 300.0
 LONG = 0.25
 """A call of so many seconds warms itself up."""
 NAP = 0.012
-"""Seconds over which a process is watched for spinning threads; the system counts their time in ticks of up to 10 ms."""
+"""Seconds over which a process is watched for spinning threads: more than a tick (10 ms), in which time is counted."""
 
 
 def settings(threads: int) -> dict[str, str]:
