@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from fastseq.jit import get_num_threads, set_num_threads
     from fastseq.nn.init import manual_seed
     from fastseq.persistence import load, load_state, save, save_state
-    from fastseq.streaming import Stream
+    from fastseq.streaming import Stream, StreamPool
     from fastseq.training import fit, predict
 
 __version__ = "0.1.0"
 
 _NAMES = {
     "Stream": "fastseq.streaming",
+    "StreamPool": "fastseq.streaming",
     "Tensor": "fastseq.autograd.tensor",
     "enable_grad": "fastseq.autograd.mode",
     "fit": "fastseq.training",
@@ -66,6 +67,7 @@ _SUBMODULES = (
 
 __all__ = [
     "Stream",
+    "StreamPool",
     "Tensor",
     "__version__",
     "autograd",

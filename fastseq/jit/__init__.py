@@ -22,10 +22,12 @@ from fastseq.jit.kernels import Integers as Integers
 from fastseq.jit.kernels import Kernel as Kernel
 from fastseq.jit.kernels import Launcher as Launcher
 from fastseq.jit.kernels import ReadReals as ReadReals
+from fastseq.jit.kernels import ReadRows as ReadRows
 from fastseq.jit.kernels import Real as Real
 from fastseq.jit.kernels import Reals as Reals
 from fastseq.jit.kernels import all_kernels as all_kernels
 from fastseq.jit.kernels import kernel as kernel
+from fastseq.jit.kernels import launch as launch
 from fastseq.jit.kernels import warmup as warmup
 from fastseq.jit.pieces import PIECE as PIECE
 from fastseq.jit.pieces import piece as piece

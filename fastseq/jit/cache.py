@@ -32,7 +32,7 @@ SOURCES = ("jit", "simd", "cells", "sequence", "optim", "streaming")
 KEPT_DIGESTS = 8
 
 
-def compiled(function: Callable[..., Any], signature: tuple[Any, ...], entry: str, parallel: bool = False) -> Any:
+def compiled(function: Callable[..., Any], signature: tuple[Any, ...], entry: str, **options: bool) -> Any:
     """Return the dispatcher of a function compiled for one signature: from the cache if it is there.
 
     Parameters
@@ -43,33 +43,33 @@ def compiled(function: Callable[..., Any], signature: tuple[Any, ...], entry: st
         The types of its arguments.
     entry
         Name in the cache, its own for each function, signature and way of compiling.
-    parallel
-        Whether its ``prange`` loops run on several threads.
+    **options
+        Of ``numba.njit``, beside `FLAGS`.
     """
     root = cache_folder()
     if root is None:
-        return _compiled(function, signature, parallel, None)
+        return _compiled(function, signature, options, None)
     home = root / entry
     if _sealed(home):
         try:
-            return _compiled(function, signature, parallel, home)
+            return _compiled(function, signature, options, home)
         except Exception as error:  # whatever a damaged pickle raises: say so, and compile it anew
             warnings.warn(f"cached kernel {entry} could not be loaded ({error!r}); compiling it", stacklevel=2)
     aside = root / f".{os.getpid()}-{uuid.uuid4().hex[:8]}"
     try:
         aside.mkdir()
-        dispatcher = _compiled(function, signature, parallel, aside)
+        dispatcher = _compiled(function, signature, options, aside)
         _seal(aside)
         _replace(aside, home)
     except OSError:  # a full or vanished disk costs the cache, not the result
-        return _compiled(function, signature, parallel, None)
+        return _compiled(function, signature, options, None)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return dispatcher
 
 
-def _compiled(function: Callable[..., Any], signature: tuple[Any, ...], parallel: bool, folder: Path | None) -> Any:
-    dispatcher = numba.njit(parallel=parallel, **FLAGS)(function)
+def _compiled(function: Callable[..., Any], signature: tuple[Any, ...], options: Any, folder: Path | None) -> Any:
+    dispatcher = numba.njit(**{**FLAGS, **options})(function)
     if folder is not None:
         with _numba_cache_at(folder), contextlib.suppress(RuntimeError):  # a function without a source file
             dispatcher.enable_caching()

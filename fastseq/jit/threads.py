@@ -29,7 +29,7 @@ from numba.extending import intrinsic
 from fastseq import checks
 from fastseq.jit.cache import compiled
 
-SHARED_WORK = 3_000_000
+SHARED_WORK = 1_500_000
 """Floating-point operations below which a launch on several threads costs more than it saves."""
 
 I32, I64, BYTES = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()

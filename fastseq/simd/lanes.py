@@ -95,6 +95,26 @@ def address(typing_context, array):
     return Pointer(array.dtype)(array), codegen
 
 
+@intrinsic
+def reals_at(typing_context, number, like):
+    """Return the pointer to the reals at an address, of the element type of ``like`` (an array or pointer)."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return Pointer(like.dtype)(types.int64, like), codegen
+
+
+@intrinsic
+def integers_at(typing_context, number):
+    """Return the pointer to the int64 numbers at an address."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return Pointer(types.int64)(types.int64), codegen
+
+
 @type_callable(operator.getitem)
 def _type_getitem(context):
     def typer(pointer, index):

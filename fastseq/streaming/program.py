@@ -25,7 +25,7 @@ from fastseq.nn import (
 )
 from fastseq.nn.recurrent import Recurrent
 from fastseq.sequence import step
-from fastseq.sequence.workspace import aligned, lanes_per_vector, layout_of
+from fastseq.sequence.workspace import TILE_ROWS, aligned, lanes_per_vector, layout_of
 from fastseq.simd import dense, elementwise
 
 FUNCTIONS: dict[type, int] = {
@@ -40,21 +40,29 @@ PASSES = (Dropout, Identity, LastStep)
 
 
 class StatePlace(NamedTuple):
-    """Where a recurrent layer keeps its states in the buffer: offsets of h, then of each memory, and their size."""
+    """A recurrent layer's states: places of h and of each memory in the vectors, and in a record of all states."""
 
-    offsets: tuple[int, ...]
+    places: tuple[int, ...]
+    kept: tuple[int, ...]
     units: int
 
 
 class Program(NamedTuple):
-    """A translated model: the buffer, the instructions, and where input, output and states are."""
+    """A translated model: the arrays of `sequence.step`, and where input, output and states are."""
 
-    buffer: np.ndarray
     numbers: np.ndarray
+    constants: np.ndarray
+    vectors: np.ndarray
     cell: Any
     inputs: int
     outputs: slice
     states: tuple[StatePlace, ...]
+    state_size: int
+
+    @property
+    def address(self) -> int:
+        """The address of the program, which a kernel takes."""
+        return self.numbers.ctypes.data
 
 
 def flatten(model: Module) -> list[tuple[str, Module]]:
@@ -68,35 +76,41 @@ def flatten(model: Module) -> list[tuple[str, Module]]:
 
 
 class _Writer:
-    """Collects instructions and what the buffer shall hold."""
+    """Collects instructions, constants, and room for vectors."""
 
-    def __init__(self, dtype: np.dtype, inputs: int) -> None:
-        self.dtype = dtype
+    def __init__(self, dtype: np.dtype, inputs: int, rows: int) -> None:
+        self.dtype, self.rows = dtype, rows
         self.lanes = lanes_per_vector(dtype)
-        self.size = 0
+        self.size = self.constants_size = self.state_size = 0
         self.contents: list[tuple[int, np.ndarray]] = []
         self.numbers: list[int] = []
         self.states: list[StatePlace] = []
         self.cell: Any = None
         self.inputs, self.features = inputs, inputs
-        self.first = self.source = self.room(inputs)
+        self.source = self.first = self.rooms(inputs)
 
     def room(self, count: int) -> int:
-        """Reserve elements for a vector, whole lanes, and return their offset."""
+        """Reserve elements among the vectors, whole lanes, and return their offset."""
         offset = self.size
         self.size += -(-count // self.lanes) * self.lanes
         return offset
 
+    def rooms(self, count: int) -> tuple[int, int]:
+        """Reserve a vector for every row; return the place of the first and the distance between them."""
+        stride = -(-count // self.lanes) * self.lanes
+        return self.room(self.rows * stride), stride
+
     def put(self, values: np.ndarray) -> int:
-        """Reserve room for values and return their offset."""
+        """Add constants and return their offset."""
         flat = np.asarray(values, self.dtype).reshape(-1)
-        offset = self.room(flat.size)
+        offset = self.constants_size
+        self.constants_size += -(-flat.size // self.lanes) * self.lanes
         self.contents.append((offset, flat))
         return offset
 
-    def instruction(self, operation: int, target: int, outputs: int, *fields: int) -> None:
-        """Add an instruction from the current vector to ``target``, which becomes the current one."""
-        row = [operation, self.source, target, self.features, outputs, *fields]
+    def instruction(self, operation: int, target: tuple[int, int], outputs: int, *fields: int) -> None:
+        """Add an instruction from the current vectors to those at ``target``, which become the current ones."""
+        row = [operation, *self.source, *target, self.features, outputs, *fields]
         self.numbers += row + [0] * (step.FIELDS - len(row))
         self.source, self.features = target, outputs
 
@@ -108,13 +122,17 @@ class _Writer:
             units = layer.hidden_size
             layout = layout_of(self.features, units, len(spec.slots), len(spec.memories), self.lanes)
             panels = self.put(layer.packed(number).panels(columns=False)[0])
-            z, following = self.room(layout.z_row), self.room(layout.z_row)
-            memory = self.room(max(1, layout.memories) * layout.units_row)
-            acc = self.room(2 * layout.width)
+            z, following = (self.room(self.rows * layout.z_row) for _ in range(2))
+            memory = self.room(max(1, layout.memories) * self.rows * layout.units_row)
+            acc = self.room((2 if self.rows == 1 else TILE_ROWS) * layout.width)
             h = z + layout.inputs_padded
-            memories = tuple(memory + j * layout.units_row for j in range(layout.memories))
-            self.states.append(StatePlace((h, *memories), units))
-            self.instruction(step.RECURRENT, h, units, panels, z, following, memory, acc)
+            memories = [memory + j * self.rows * layout.units_row for j in range(layout.memories)]
+            kept = self.state_size
+            self.state_size += (1 + layout.memories) * layout.units_padded
+            places = tuple(range(kept, self.state_size, layout.units_padded))
+            self.states.append(StatePlace((h, *memories), places, units))
+            fields = panels, z, following, memory, acc, kept
+            self.instruction(step.RECURRENT, (h, layout.z_row), units, *fields)
 
     def linear(self, layer: Linear) -> None:
         """Add a dense layer."""
@@ -126,7 +144,7 @@ class _Writer:
         start = np.zeros(padded, self.dtype)
         if layer.bias is not None:
             start[:columns] = layer.bias._data
-        self.instruction(step.DENSE, self.room(padded), columns, self.put(panels), self.put(start))
+        self.instruction(step.DENSE, self.rooms(padded), columns, self.put(panels), self.put(start))
 
     def affine(self, operation: int, first: Any, second: Any) -> None:
         """Add a pair of vectors that act per feature; a single number acts on all features."""
@@ -137,22 +155,30 @@ class _Writer:
             wide = np.ones(padded, self.dtype)
             wide[:features] = values
             pair.append(self.put(wide))
-        self.instruction(operation, self.room(features), features, *pair)
+        self.instruction(operation, self.rooms(features), features, *pair)
 
     def function(self, kind: int, slope: float) -> None:
         """Add an elementwise function."""
-        self.instruction(step.FUNCTION, self.room(self.features), self.features, kind, self.put(np.array([slope])))
+        self.instruction(step.FUNCTION, self.rooms(self.features), self.features, kind, self.put(np.array([slope])))
 
     def program(self) -> Program:
-        """Return what was written, the buffer filled."""
-        buffer = aligned(self.size, self.dtype)
-        buffer[:] = 0
+        """Return what was written; vectors and states are zeros."""
+        constants, vectors = aligned(self.constants_size, self.dtype), aligned(self.size, self.dtype)
+        constants[:] = vectors[:] = 0
         for offset, values in self.contents:
-            buffer[offset : offset + values.size] = values
-        head = [self.inputs, self.first, len(self.numbers) // step.FIELDS]
-        outputs = slice(self.source, self.source + self.features)
-        numbers = np.array(head + self.numbers, np.int64)
-        return Program(buffer, numbers, self.cell, self.inputs, outputs, tuple(self.states))
+            constants[offset : offset + values.size] = values
+        head = dict.fromkeys(step.HEAD, 0) | {
+            "constants": constants.ctypes.data, "vectors": vectors.ctypes.data, "lanes": self.lanes,
+            "rows": self.rows, "vectors_size": self.size, "inputs": self.inputs,
+            "first": self.first[0], "first_stride": self.first[1], "outputs": self.features,
+            "result": self.source[0], "result_stride": self.source[1],
+            "instructions": len(self.numbers) // step.FIELDS, "state_size": self.state_size,
+        }  # fmt: skip
+        numbers = np.array([*head.values(), *self.numbers], np.int64)
+        outputs = slice(self.source[0], self.source[0] + self.features)
+        return Program(
+            numbers, constants, vectors, self.cell, self.inputs, outputs, tuple(self.states), self.state_size
+        )
 
 
 def _first_size(layers: list[tuple[str, Module]]) -> tuple[int, np.dtype]:
@@ -167,13 +193,15 @@ def _first_size(layers: list[tuple[str, Module]]) -> tuple[int, np.dtype]:
     raise checks.kind_error("model", "a layer with a fixed number of inputs (LSTM, Linear)", layers[-1][1])
 
 
-def translate(model: Module) -> tuple[Program, list[Callable[[Any], Any]]]:
+def translate(model: Module, rows: int = 1) -> tuple[Program, list[Callable[[Any], Any]]]:
     """Translate a model.
 
     Parameters
     ----------
     model
         A Sequential (nested ones are looked into) or a single layer.
+    rows
+        How many rows the program shall have room for.
 
     Returns
     -------
@@ -191,7 +219,8 @@ def translate(model: Module) -> tuple[Program, list[Callable[[Any], Any]]]:
     layers = flatten(model)
     if not layers:
         raise checks.value_error("model", "at least one layer", "an empty Sequential")
-    writer = _Writer(*reversed(_first_size(layers)))
+    inputs, dtype = _first_size(layers)
+    writer = _Writer(dtype, inputs, rows)
     rest: list[Callable[[Any], Any]] = []
     for name, layer in layers:
         place = f"model, layer {name or type(layer).__name__!r}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -13,10 +13,7 @@ from fastseq.autograd.tensor import Tensor, no_grad
 from fastseq.cells.lstm import LSTMWeights
 from fastseq.nn.module import Module
 from fastseq.sequence.step import make_step
-from fastseq.sequence.workspace import lanes_per_vector
 from fastseq.streaming.program import translate
-
-_ndarray = np.ndarray
 
 
 @cache
@@ -46,19 +43,22 @@ class Stream:
     -----
     For the layers named above, a step is a single call into compiled code and allocates nothing; the array that it
     returns is overwritten by the next step. Other per-step layers are called as they are behind the compiled part.
-    A stream belongs to one thread at a time.
+    A stream belongs to one thread at a time; other Python threads wait for the microseconds of a step.
+    For many streams of one model see `StreamPool`.
     """
 
-    __slots__ = ("_buffer", "_dtype", "_kernel", "_lanes", "_output", "_program", "_rest", "_run")
+    __slots__ = ("_dtype", "_output", "_place", "_program", "_rest", "_run")
 
     def __init__(self, model: Module) -> None:
         self._program, self._rest = translate(model)
-        self._buffer = self._program.buffer
-        self._dtype = self._buffer.dtype
-        self._lanes = lanes_per_vector(self._dtype)
-        self._kernel = _kernel_of(self._program.cell or LSTMWeights).compiled(self._dtype)
-        self._output = self._buffer[self._program.outputs]
-        self._run = _bind(self._kernel, self._buffer, self._program.numbers, self._lanes)
+        self._dtype = self._program.vectors.dtype
+        self._run = _kernel_of(self._program.cell or LSTMWeights).compiled(self._dtype)
+        self._place = self._program.address
+        self._output = self._program.vectors[self._program.outputs]
+
+    def __reduce__(self) -> Any:
+        """Refuse to be copied: addresses would be shared."""
+        raise TypeError("Stream: cannot be copied or pickled; make one from the model and assign the state")
 
     def step(self, x: Any) -> np.ndarray:
         """Take one observation and return the model's output for it.
@@ -81,17 +81,19 @@ class Stream:
         ValueError
             If x has not F entries; the state is unchanged.
         """
-        if x.__class__ is not _ndarray or x.dtype is not self._dtype or x.ndim != 1 or not x.flags.c_contiguous:
-            x = self._converted(x)
-        if not self._run(x):
+        try:
+            fits = self._run(x, self._place)
+        except (TypeError, ValueError):  # not a contiguous vector of the model's dtype: nothing has happened yet
+            fits = self._run(self._converted(x), self._place)
+        if not fits:
             raise checks.value_error("x", f"shape ({self._program.inputs},)", x)
         return self._output if not self._rest else self._finished()
 
     def reset(self) -> None:
         """Go back to the initial state: zeros."""
         for place in self._program.states:
-            for offset in place.offsets:
-                self._buffer[offset : offset + place.units] = 0
+            for offset in place.places:
+                self._program.vectors[offset : offset + place.units] = 0
 
     @property
     def state(self) -> tuple[tuple[np.ndarray, ...], ...]:
@@ -100,7 +102,7 @@ class Stream:
         Assign a value of the same form to go on from there.
         """
         return tuple(
-            tuple(self._buffer[offset : offset + place.units].copy() for offset in place.offsets)
+            tuple(self._program.vectors[offset : offset + place.units].copy() for offset in place.places)
             for place in self._program.states
         )
 
@@ -111,14 +113,14 @@ class Stream:
             raise checks.value_error("state", f"{len(places)} layers' states", value)
         arrays = []
         for number, (layer, place) in enumerate(zip(value, places, strict=True)):
-            if not isinstance(layer, (tuple, list)) or len(layer) != len(place.offsets):
-                raise checks.value_error(f"state[{number}]", f"{len(place.offsets)} arrays", layer)
+            if not isinstance(layer, (tuple, list)) or len(layer) != len(place.places):
+                raise checks.value_error(f"state[{number}]", f"{len(place.places)} arrays", layer)
             for j, given in enumerate(layer):
                 found = given.numpy() if isinstance(given, Tensor) else np.asarray(given)
                 arrays.append(checks.array(f"state[{number}][{j}]", found, self._dtype, (place.units,)))
-        offsets = [(offset, place.units) for place in places for offset in place.offsets]
+        offsets = [(offset, place.units) for place in places for offset in place.places]
         for (offset, units), array in zip(offsets, arrays, strict=True):
-            self._buffer[offset : offset + units] = array
+            self._program.vectors[offset : offset + units] = array
 
     def _converted(self, x: Any) -> np.ndarray:
         found = x.numpy() if isinstance(x, Tensor) else np.asarray(x)
@@ -134,8 +136,3 @@ class Stream:
             for layer in self._rest:
                 value = layer(value)
         return value.numpy()
-
-
-def _bind(kernel: Any, buffer: np.ndarray, program: np.ndarray, lanes: int) -> Callable[[np.ndarray], bool]:
-    """Return a function of x alone."""
-    return lambda x: kernel(x, buffer, program, lanes)

@@ -9,8 +9,6 @@ import fastseq as fs
 from fastseq import nn
 from fastseq.cells.lstm import LSTMWeights
 from fastseq.sequence import step
-from fastseq.sequence.workspace import lanes_per_vector
-from fastseq.simd.lanes import LANES
 from fastseq.streaming.program import translate
 from fastseq.streaming.stream import _kernel_of
 
@@ -22,10 +20,11 @@ def kernel_for(dtype):
 
 
 def guarded(program, margin: int = 32):
-    """The program's buffer moved between canaries: the whole array and the view that the kernel gets."""
-    whole = np.full(program.buffer.size + 2 * margin, -12345.0, program.buffer.dtype)
+    """Move the program's vectors between canaries; return the whole array and the view that the kernel gets."""
+    whole = np.full(program.vectors.size + 2 * margin, -12345.0, program.vectors.dtype)
     view = whole[margin:-margin]
-    view[:] = program.buffer
+    view[:] = program.vectors
+    program.numbers[step.VECTORS] = view.ctypes.data
     return whole, view
 
 
@@ -39,12 +38,12 @@ def test_stepping_gives_the_bits_of_the_sequence(inputs, units, layers, dtype, r
     with fs.no_grad():
         out, (h_n, c_n) = lstm(x)
     whole, buffer = guarded(program)
-    run, lanes = kernel_for(dtype), lanes_per_vector(np.dtype(dtype))
+    run = kernel_for(dtype)
     for t in range(7):
-        assert run(x[0, t], buffer, program.numbers, lanes)
+        assert run(x[0, t], program.address)
         assert buffer[program.outputs].tobytes() == out.numpy()[0, t].tobytes()
     for layer, place in enumerate(program.states):
-        for offset, final in zip(place.offsets, (h_n, c_n), strict=True):
+        for offset, final in zip(place.places, (h_n, c_n), strict=True):
             assert buffer[offset : offset + units].tobytes() == final.numpy()[layer, 0].tobytes()
     assert (whole[:32] == -12345).all() and (whole[-32:] == -12345).all()
 
@@ -53,30 +52,25 @@ def test_stepping_gives_the_bits_of_the_sequence(inputs, units, layers, dtype, r
 def test_an_input_of_the_wrong_size_changes_nothing(wrong, rng):
     program, _ = translate(nn.LSTM(3, 5))
     run = kernel_for(np.float32)
-    assert run(rng.standard_normal(3).astype(np.float32), program.buffer, program.numbers, 16)
-    before = program.buffer.copy()
-    assert not run(rng.standard_normal(wrong).astype(np.float32), program.buffer, program.numbers, 16)
-    assert program.buffer.tobytes() == before.tobytes()
+    assert run(rng.standard_normal(3).astype(np.float32), program.address)
+    before, numbers = program.vectors.copy(), program.numbers.copy()
+    assert not run(rng.standard_normal(wrong).astype(np.float32), program.address)
+    assert program.vectors.tobytes() == before.tobytes() and program.numbers.tobytes() == numbers.tobytes()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_weights_are_not_written(dtype, rng):
     net = nn.Sequential(nn.LSTM(3, 9, dtype=dtype), nn.Linear(9, 2, dtype=dtype), nn.Tanh())
     program, _ = translate(net)
-    places = program.numbers[step.HEADER :].reshape(-1, step.FIELDS)
-    panels, dense = int(places[0, 5]), int(places[1, 5])
-    before = program.buffer.copy()
-    run, lanes = kernel_for(dtype), LANES[np.dtype(dtype)]
+    before = program.constants.copy()
+    assert before.any()
     for _ in range(5):
-        run(rng.standard_normal(3).astype(dtype), program.buffer, program.numbers, lanes)
-    size = -(-9 // lanes) * (1 + 3 + 9) * 4 * lanes
-    for at, count in ((panels, size), (dense, 9 * lanes)):
-        assert program.buffer[at : at + count].tobytes() == before[at : at + count].tobytes()
-        assert before[at : at + count].any()
+        kernel_for(dtype)(rng.standard_normal(3).astype(dtype), program.address)
+    assert program.constants.tobytes() == before.tobytes()
 
 
 def test_reading_only_memory_is_enough_for_the_input(rng):
     program, _ = translate(nn.LSTM(3, 5))
     x = rng.standard_normal(3).astype(np.float32)
     x.flags.writeable = False
-    assert kernel_for(np.float32)(x, program.buffer, program.numbers, 16)
+    assert kernel_for(np.float32)(x, program.address)
