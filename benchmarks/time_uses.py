@@ -59,6 +59,30 @@ class Stream:
         self.stream.step(self.value)
 
 
+class StreamPool:
+    """Some of 10,000 streams, a step of each in one call."""
+
+    params = ([1, 64, 1024], [1, 2])
+    param_names = ("active", "threads")
+    timeout = 300
+
+    def setup(self, active: int, threads: int) -> None:
+        """Open the pool and step once."""
+        import fastseq as fs
+        from fastseq import nn
+
+        fs.set_num_threads(threads)
+        rng = np.random.default_rng(0)
+        self.pool = fs.StreamPool(nn.Sequential(nn.LSTM(16, 64), nn.Linear(64, 1)).eval(), 10_000)
+        self.x = rng.standard_normal((active, 16), dtype=np.float32)
+        self.ids = rng.permutation(10_000)[:active]
+        self.time_step()
+
+    def time_step(self, *_: object) -> None:
+        """A step of all that are active."""
+        self.pool.step(self.x, self.ids)
+
+
 class Scoring:
     """A Parquet file of 300 series of 20 to 200 steps, from disk to disk."""
 

@@ -93,6 +93,20 @@ def goal_rows(goals: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     return [("what", "shape or case", "goal", "reached", "met"), *map(goal_cells, goals)]
 
 
+def grouped_goal_rows(goals: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """The goal table with one line per row and limit, head first."""
+    groups: dict[tuple[str, str], list[tuple[str, ...]]] = {}
+    for goal in goals:
+        row, what, limit, reached, met = goal_cells(goal)
+        groups.setdefault((row, limit), []).append((what, reached, met))
+    found: list[tuple[str, ...]] = [("what", "goal", "reached", "met")]
+    for (row, limit), cells in groups.items():
+        yes = sum(met == "yes" for _, _, met in cells)
+        met = "yes" if yes == len(cells) else "no" if yes == 0 else f"{yes} of {len(cells)}"
+        found.append((row, limit, "; ".join(f"{what}: {reached.split()[0]}" for what, reached, _ in cells), met))
+    return found
+
+
 def origin(results: dict[str, Any]) -> str:
     """One sentence on where figures come from."""
     m = results["machine"]
@@ -128,7 +142,7 @@ def readme_section(results: dict[str, Any]) -> str:
             found += [f"{title}:", "", *markdown(group_table(workloads)), ""]
     measured = [goal for goal in results["goals"] if goal["met"] is not None]
     met = sum(goal["met"] for goal in measured)
-    found += [f"Goals: {met} of {len(measured)} met.", "", *markdown(goal_rows(measured)), ""]
+    found += [f"Goals: {met} of {len(measured)} met.", "", *markdown(grouped_goal_rows(measured)), ""]
     return "\n".join(found)
 
 

@@ -86,7 +86,9 @@ def workloads(threads: int, cores: int) -> list[Workload]:
         found.append(Workload(f"step/{features},{hidden}", Task("step", 1, 1, features, hidden), 1))
     for active in ACTIVE:
         task = Task("pool", POOL, 1, 16, 64, head=True, active=active)
-        found.append(Workload(f"pool/{active}", task, 1, peers=("fastseq", "numpy")))
+        single = Entry("Stream.step, no head", "fastseq", "fastseq", Task("step", 1, 1, 16, 64), 1)
+        extra = (single,) if active == 1 else ()
+        found.append(Workload(f"pool/{active}", task, 1, peers=("fastseq", "numpy"), extra=extra))
     for features, hidden in OFF_WIDTH:
         off = Task("training", 32, 50, features, hidden)
         full = replace(off, features=next_multiple(features), hidden=next_multiple(hidden))

@@ -154,19 +154,12 @@ def peak(task: Task, problem: Problem) -> Run:
     return Run(Peak(task.batch).run, dict)
 
 
-def _pools() -> dict[str, Any]:
-    """The pool's way, once there is a pool."""
-    import fastseq as fs
-
-    return {"fastseq": pool} if "StreamPool" in dir(fs) else {}
-
-
 WAYS = {
     "inference": {"fastseq": inference},
     "training": {"fastseq": training},
     "ragged training": {"fastseq": training},
     "update": {"fastseq": update},
     "step": {"fastseq": stream, "fastseq, layer call": layer_step},
-    "pool": _pools(),
+    "pool": {"fastseq": pool},
     "peak": {"P": peak},
 }
