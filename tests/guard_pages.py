@@ -70,7 +70,7 @@ class GuardedNumpy:
 def passes(at_end: bool, sizes: list[tuple[int, int]], dtype: Any) -> int:
     """Run layers of the given (F, H) with every array that a kernel gets guarded; return the number of passes."""
     import fastseq as fs
-    from fastseq import nn
+    from fastseq import buffers, nn
     from fastseq.autograd import recurrent
     from fastseq.sequence import workspace
 
@@ -80,7 +80,8 @@ def passes(at_end: bool, sizes: list[tuple[int, int]], dtype: Any) -> int:
         take=lambda size, kind: own.empty(size // kind.itemsize, kind),
         give=lambda buffer: None,
     )
-    workspace.pool, workspace.scratch, workspace.aligned, recurrent.np = pool, own.empty, own.empty, own
+    buffers.pool, buffers.scratch, buffers.aligned, recurrent.np = pool, own.empty, own.empty, own
+    buffers.empty, buffers.zeros = own.empty, own.zeros
     plan_batch = workspace.plan_batch
 
     def guarded_plan(*arguments: Any) -> Any:

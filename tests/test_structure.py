@@ -17,18 +17,20 @@ PACKAGE = ROOT / "fastseq"
 # A part that a package offers to every layer above it may be imported from there; nothing is imported upwards.
 MAY_IMPORT: dict[str, set[str]] = {
     "checks": set(),
+    "buffers": set(),
     "jit": {"checks"},
-    "simd": {"jit"},
+    "simd": {"jit", "buffers"},
     "cells": {"jit", "simd.math", "simd.lanes.fma", "simd.lanes.zero_like"},  # words that scalars have too
     "batch": {"checks"},
     "sequence": {"simd", "cells", "batch", "jit", "checks"},
-    "autograd": {"sequence", "simd", "batch", "jit", "checks"},
+    "autograd": {"sequence", "simd", "batch", "buffers", "jit", "checks"},
     "nn": {"autograd", "batch", "cells", "checks"},
     "optim": {"jit", "checks"},
     "training": {"autograd", "nn", "optim", "persistence", "batch", "checks"},  # checkpoints
     "layers": {"autograd", "nn", "optim", "batch", "checks"},
     "models": {"autograd", "nn", "optim", "batch", "checks"},
-    "streaming": {"nn", "autograd", "sequence", "cells", "simd", "batch", "jit", "checks"},  # it lays out their panels
+    # it lays out their panels
+    "streaming": {"nn", "autograd", "sequence", "cells", "simd", "batch", "buffers", "jit", "checks"},
     "persistence": {"nn", "autograd", "checks"},
     "interop": {"nn", "autograd", "checks"},
     "datasets": {"checks"},

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastseq import jit
+from fastseq import buffers, jit
 from fastseq.autograd.mode import is_grad_enabled
 from fastseq.autograd.tensor import Tensor, record
-from fastseq.sequence import workspace
 from fastseq.sequence.alignments import align, lattice_size
 
 WORK = 60.0
@@ -65,7 +64,7 @@ def alignment_losses(
     work = WORK * float((facts[:, 0] * (2 * facts[:, 1] + 1)).sum())
     tasks, room = min(rows, 2 * jit.get_num_threads()), lattice_size(*facts[:, :2].max(axis=0, initial=0).tolist())
     align.launch(
-        work, data.reshape(-1), losses, slopes.reshape(-1), workspace.scratch(tasks * room, np.dtype(np.float64)),
+        work, data.reshape(-1), losses, slopes.reshape(-1), buffers.scratch(tasks * room, np.dtype(np.float64)),
         labels, facts.reshape(-1), rows, tasks, room, *strides, classes, blank, wanted,
     )  # fmt: skip
     place = (slice(None), None, None) if batch_axis == 0 else (None, slice(None), None)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastseq import jit
+from fastseq import buffers, jit
 from fastseq.autograd.mode import is_grad_enabled
 from fastseq.autograd.tensor import Tensor, make_node
-from fastseq.sequence import chain, workspace
+from fastseq.sequence import chain
 
 Array = NDArray[Any]
 
@@ -77,7 +77,7 @@ def chain_log_likelihood(
     chain.score.launch(
         _work(lengths, count), data.reshape(-1), _double(start._data), _double(transitions._data), _double(end._data),
         results, d_emissions.reshape(-1), d_start.reshape(-1), d_transitions.reshape(-1), d_end.reshape(-1), given,
-        lengths, np.empty(2 * count * count), workspace.scratch(tasks * size, DOUBLE), rows, steps, count, tasks, size,
+        lengths, np.empty(2 * count * count), buffers.scratch(tasks * size, DOUBLE), rows, steps, count, tasks, size,
         wanted,
     )  # fmt: skip
 
@@ -125,7 +125,7 @@ def chain_best(
     tasks, size = _tasks(rows), int(lengths.max(initial=0)) * count
     chain.best.launch(
         _work(lengths, count) / 4, data.reshape(-1), _double(start), _double(transitions), _double(end), scores,
-        tags.reshape(-1), lengths, workspace.scratch(2 * tasks * count, DOUBLE),
-        workspace.scratch(tasks * size, np.dtype(np.int64)), rows, steps, count, tasks, size,
+        tags.reshape(-1), lengths, buffers.scratch(2 * tasks * count, DOUBLE),
+        buffers.scratch(tasks * size, np.dtype(np.int64)), rows, steps, count, tasks, size,
     )  # fmt: skip
     return tags, scores

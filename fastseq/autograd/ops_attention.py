@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastseq import jit
+from fastseq import buffers, jit
 from fastseq.autograd.noise import Noise
 from fastseq.autograd.operands import array
 from fastseq.autograd.tensor import Tensor, make_node
-from fastseq.sequence import workspace
 from fastseq.simd import attention as kernels
 from fastseq.simd.lanes import VECTOR_BYTES
 
@@ -146,7 +145,7 @@ def attention(
     longest = int(k_rows.counts.max()) if batch else 0
     each = kernels.forward_scratch(longest, depth, values, lanes)
     kernels.attend.launch(
-        work, *flats, out.reshape(-1), kept.reshape(-1), lowered.reshape(-1), workspace.scratch(each * shards, dtype),
+        work, *flats, out.reshape(-1), kept.reshape(-1), lowered.reshape(-1), buffers.scratch(each * shards, dtype),
         numbers, *options, each, lanes,
     )  # fmt: skip
 
@@ -159,7 +158,7 @@ def attention(
         each = kernels.backward_scratch(longest, depth, values, lanes)
         kernels.attend_back.launch(
             2 * work, *flats, lowered.reshape(-1), d_out.reshape(-1), d_kept.reshape(-1),
-            *([d.reshape(-1) for d in found] * (3 if fused else 1)), workspace.scratch(each * shards, dtype), numbers,
+            *([d.reshape(-1) for d in found] * (3 if fused else 1)), buffers.scratch(each * shards, dtype), numbers,
             *options, each, lanes,
         )  # fmt: skip
         return tuple(found) if not fused else (found[0], None, None)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastseq import checks
+from fastseq import buffers, checks
 from fastseq.autograd.inplace import plain_index
 from fastseq.autograd.operands import array, axes_of, axis_of, fit, one_of
 from fastseq.autograd.tensor import Tensor, make_node, record
@@ -249,7 +249,7 @@ def getitem(x: Any, index: Any) -> Tensor:
     once = basic or all(_is_basic(p) or (isinstance(p, np.ndarray) and p.dtype == bool) for p in parts)
 
     def pull(g: Array) -> Array:
-        out = np.zeros(shape, dtype)
+        out = buffers.zeros(shape, dtype)
         if once:
             out[plain] = g
         else:

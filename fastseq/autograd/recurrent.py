@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastseq import jit
+from fastseq import buffers, jit
 from fastseq.autograd.mode import is_grad_enabled
 from fastseq.autograd.tensor import Tensor, make_node, wrap
 from fastseq.sequence import workspace
@@ -61,8 +61,8 @@ def _call(
     # One row cannot be shared; of its backward pass, the products over all its steps can, if they are worth a launch.
     alone = tasks == 1
     return Call(
-        workspace.pool.rounded(workspace.residuals_size(layout, pairs) * directions * itemsize),
-        workspace.pool.rounded(panels * directions * itemsize),
+        buffers.pool.rounded(workspace.residuals_size(layout, pairs) * directions * itemsize),
+        buffers.pool.rounded(panels * directions * itemsize),
         tasks * workspace.forward_scratch_size(layout, largest),
         max(tasks * workspace.backward_scratch_size(layout, largest), merged),
         0.0 if alone else work,
@@ -126,8 +126,8 @@ class PackedLayer:
         state_size = pack.column_panels_size(units, units, slots, lanes)
         input_size = pack.column_panels_size(inputs, units, slots, lanes)
         # New arrays: a backward pass to come, or another thread, may hold the former ones.
-        gates = workspace.aligned(size * count, self.dtype)
-        columns = workspace.aligned((state_size + input_size) * count, self.dtype) if wanted else self.empty
+        gates = buffers.aligned(size * count, self.dtype)
+        columns = buffers.aligned((state_size + input_size) * count, self.dtype) if wanted else self.empty
         for d, parameters in enumerate(self.directions):
             pack.pack_layer.launch(
                 PACKING_WORK * size, *[self.empty if p is None else p._data.reshape(-1) for p in parameters],
@@ -204,7 +204,7 @@ def recurrent(
     batch, steps, _ = x._data.shape
     directions = len(layer.directions)
     plan, call = layer.plan(batch, steps, lengths)
-    empty = np.empty if plan.pairs == batch * steps else np.zeros
+    empty = buffers.empty if plan.pairs == batch * steps else buffers.zeros  # padding is zeros
     forward, backward = kernels_of(layer.cell)
     wanted = [p for p in (x, *initial) if p is not None]
     wanted += layer.parameters
@@ -215,12 +215,12 @@ def recurrent(
         if given is not None:
             states[j] = given._data
     out = empty((batch, steps, directions * layout.units), dtype)
-    residuals = workspace.pool.take(call.residuals, dtype) if keep else layer.empty
+    residuals = buffers.pool.take(call.residuals, dtype) if keep else layer.empty
     x_flat = x._data.ravel()
     gates, columns = layer.panels(keep)
     forward.launch(
         call.forward_work, gates, x_flat, states.ravel(), out.ravel(), residuals,
-        workspace.scratch(call.forward_scratch, dtype), plan.numbers, *call.sizes, keep,
+        buffers.scratch(call.forward_scratch, dtype), plan.numbers, *call.sizes, keep,
     )  # fmt: skip
     if not keep:
         return tuple([wrap(data) for data in (out, *states)])
@@ -231,17 +231,17 @@ def recurrent(
         for j, given in enumerate(grads[1:]):
             if given is not None:
                 d_states[j] = given
-        d_out = np.zeros(out.shape, dtype) if grads[0] is None else grads[0]
-        d_panels = workspace.pool.take(call.d_panels, dtype)
+        d_out = buffers.zeros(out.shape, dtype) if grads[0] is None else grads[0]
+        d_panels = buffers.pool.take(call.d_panels, dtype)
         d_x = empty(x._data.shape, dtype) if want_x else layer.empty
         d_parameters = np.empty(layer.parameters_size, dtype)
         backward.launch(
             call.backward_work, columns, x_flat, d_states.ravel(), d_out.ravel(), residuals, d_panels, d_x.ravel(),
-            d_parameters, workspace.scratch(call.backward_scratch, dtype), plan.numbers, *call.sizes,
+            d_parameters, buffers.scratch(call.backward_scratch, dtype), plan.numbers, *call.sizes,
             threads, want_x, layer.biases,
         )  # fmt: skip
-        workspace.pool.give(residuals)
-        workspace.pool.give(d_panels)
+        buffers.pool.give(residuals)
+        buffers.pool.give(d_panels)
         d_initial = [d_states[j] for j, state in enumerate(initial) if state is not None]
         return (d_x if want_x else None, *d_initial, *layer.split(d_parameters))
 

@@ -21,9 +21,8 @@ Row strides that are multiples of 1 KiB would map all rows to the same few cache
 
 from __future__ import annotations
 
-import threading
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -174,61 +173,3 @@ def _plan(order: np.ndarray, lengths: np.ndarray, threads: int) -> Plan:
     bounds = np.concatenate([[0], np.minimum(inner, rows), [rows]])
     numbers = np.concatenate([order, lengths, start, bounds]).astype(np.int64)
     return Plan(numbers, rows, steps, int(start[-1]), shards, int(np.diff(bounds).max()))
-
-
-class Pool:
-    """Buffers for reuse: residuals are large, and fresh pages cost more than the work done on them.
-
-    Lists are popped and appended to, which threads may do at once.
-    """
-
-    def __init__(self, kept: int = 4, sizes: int = 32) -> None:
-        self._kept, self._sizes = kept, sizes
-        self._free: dict[int, list[np.ndarray]] = {}
-
-    @staticmethod
-    def rounded(size: int) -> int:
-        """Return a number of bytes rounded up to steps of an eighth of a power of two, so that like batches share."""
-        step = 1 << max(6, size.bit_length() - 4)
-        return -(-size // step) * step or 64
-
-    def take(self, size: int, dtype: np.dtype) -> np.ndarray:
-        """Return an uninitialised flat array of ``size`` bytes, which must be `rounded`; it begins on a cache line."""
-        try:
-            return self._free[size].pop().view(dtype)
-        except (KeyError, IndexError):
-            return aligned(size, np.uint8).view(dtype)
-
-    def give(self, buffer: np.ndarray) -> None:
-        """Hand a buffer back; nobody may use it afterwards."""
-        if len(self._free) > self._sizes:
-            self._free.clear()
-        same = self._free.setdefault(buffer.nbytes, [])
-        if len(same) < self._kept:
-            same.append(buffer.view(np.uint8))
-
-
-class _Scratch(threading.local):
-    """One buffer per thread and element type, for kernels to write to while they run."""
-
-    def __init__(self) -> None:
-        self.buffers: dict[np.dtype, np.ndarray] = {}
-
-    def __call__(self, size: int, dtype: np.dtype) -> np.ndarray:
-        """Return the thread's buffer, of ``size`` elements or more; its contents hold until the next call."""
-        found = self.buffers.get(dtype)
-        if found is None or found.size < size:
-            found = self.buffers[dtype] = aligned(size + size // 4, dtype)
-        return found
-
-
-def aligned(size: int, dtype: Any) -> np.ndarray:
-    """Return an uninitialised flat array that begins on a cache line."""
-    dtype = np.dtype(dtype)
-    raw = np.empty(size * dtype.itemsize + 64, np.uint8)
-    skip = -raw.ctypes.data % 64
-    return raw[skip : skip + size * dtype.itemsize].view(dtype)
-
-
-pool = Pool()
-scratch = _Scratch()

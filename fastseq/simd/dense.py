@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastseq import buffers
 from fastseq.jit import Int, Launcher, ReadReals, Reals, kernel, piece, share
 from fastseq.simd.gemm import multiply
 from fastseq.simd.lanes import VECTOR_BYTES, address
@@ -114,7 +115,7 @@ def product(a: Any, b: Any, start: Any = None) -> np.ndarray:
         return flat.reshape(*a.shape[:-1], columns)
     leading = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     matrices = math.prod(leading)
-    result = np.empty((*leading, rows, columns), a.dtype)
+    result = buffers.empty((*leading, rows, columns), a.dtype)
     if result.size == 0:
         return result
     lanes = VECTOR_BYTES // a.itemsize

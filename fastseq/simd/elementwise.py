@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastseq import buffers
 from fastseq.jit import Int, ReadReals, Real, Reals, kernel, piece
 from fastseq.simd import math
 from fastseq.simd.lanes import VECTOR_BYTES, address, at_least, at_most, load, load_head, store, store_head
@@ -65,6 +66,6 @@ def elementwise(kind: int, x: np.ndarray, slope: float = 0.0) -> np.ndarray:
         Freshly allocated, C-contiguous.
     """
     source: Any = np.ascontiguousarray(x)
-    result = np.empty_like(source)
+    result = buffers.empty(source.shape, source.dtype)
     apply_all(source.reshape(-1), result.reshape(-1), kind, slope, VECTOR_BYTES // source.itemsize)
     return result.reshape(x.shape)

@@ -10,10 +10,10 @@ import numpy as np
 
 from fastseq import checks, jit
 from fastseq.autograd.tensor import Tensor, no_grad
+from fastseq.buffers import aligned
 from fastseq.cells.lstm import LSTMWeights
 from fastseq.nn.module import Module
 from fastseq.sequence import step
-from fastseq.sequence.workspace import aligned
 from fastseq.streaming.program import translate
 
 ROWS = 48

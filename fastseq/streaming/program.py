@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastseq import checks
+from fastseq.buffers import aligned
 from fastseq.nn import (
     Dropout,
     Identity,
@@ -25,7 +26,7 @@ from fastseq.nn import (
 )
 from fastseq.nn.recurrent import Recurrent
 from fastseq.sequence import step
-from fastseq.sequence.workspace import TILE_ROWS, aligned, lanes_per_vector, layout_of
+from fastseq.sequence.workspace import TILE_ROWS, lanes_per_vector, layout_of
 from fastseq.simd import dense, elementwise
 
 FUNCTIONS: dict[type, int] = {

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from fastseq import buffers
 from fastseq.autograd import recurrent as recurrence
 from fastseq.autograd.recurrent import PackedLayer, recurrent
 from fastseq.autograd.tensor import Tensor
-from fastseq.sequence import workspace
 from tests.sequence.linear_cell import LinearWeights, case, expected, run
 from tests.sequence.test_forward import SIZES
 
@@ -32,6 +32,8 @@ class GuardedPool:
         return self(size // dtype.itemsize, dtype)
 
     def __call__(self, size, dtype):
+        if dtype == np.uint8:
+            return self(size // 8, np.float64).view(dtype)
         whole = np.full(size + 2 * MARGIN, CANARY, dtype)
         whole[MARGIN : MARGIN + size] = np.nan
         self.taken.append(whole)
@@ -39,7 +41,7 @@ class GuardedPool:
 
     def give(self, buffer):
         """Spoil what was given back: nobody may use it any more."""
-        buffer[:] = np.nan
+        buffer.view(np.uint8)[:] = 255  # NaN, as floats of any size
 
     def check(self) -> None:
         assert self.taken
@@ -51,8 +53,8 @@ class GuardedPool:
 def guarded(monkeypatch) -> Iterator[GuardedPool]:
     pool = GuardedPool()
     recurrence._call.cache_clear()  # it knows rounded sizes
-    monkeypatch.setattr(workspace, "pool", pool)
-    monkeypatch.setattr(workspace, "scratch", pool)
+    monkeypatch.setattr(buffers, "pool", pool)
+    monkeypatch.setattr(buffers, "scratch", pool)
     yield pool
     recurrence._call.cache_clear()
 

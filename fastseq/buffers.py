@@ -1,0 +1,143 @@
+"""Memory for reuse: fresh pages from the system cost more than the work that is done on them.
+
+Three kinds: buffers that are taken from the *pool* and given back by hand; *scratch*, one buffer per thread; and arrays
+for users (`empty`, `zeros`), whose memory goes back to the pool by itself when nobody holds them any more.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+import numpy as np
+
+BYTE = np.dtype(np.uint8)
+LARGE = 1 << 17
+"""Bytes from which C libraries ask the system for memory, and return it to it, each time."""
+
+
+def aligned(size: int, dtype: Any) -> np.ndarray:
+    """Return an uninitialised flat array that begins on a cache line.
+
+    Parameters
+    ----------
+    size
+        Number of elements.
+    dtype
+        Their type.
+    """
+    dtype = np.dtype(dtype)
+    raw = np.empty(size * dtype.itemsize + 64, np.uint8)
+    skip = -raw.ctypes.data % 64
+    return raw[skip : skip + size * dtype.itemsize].view(dtype)
+
+
+class Pool:
+    """Buffers by size. Lists are popped and appended to, which threads may do at once.
+
+    Parameters
+    ----------
+    kept
+        How many buffers of a size are kept.
+    sizes
+        Of how many sizes.
+    limit
+        How many bytes in all.
+    """
+
+    def __init__(self, kept: int = 4, sizes: int = 32, limit: int = 1 << 30) -> None:
+        self._kept, self._sizes, self._limit = kept, sizes, limit
+        self._free: dict[int, list[np.ndarray]] = {}
+
+    @staticmethod
+    def rounded(size: int) -> int:
+        """Return a number of bytes rounded up to steps of an eighth of a power of two, so that like sizes share."""
+        step = 1 << max(6, size.bit_length() - 4)
+        return -(-size // step) * step or 64
+
+    def take(self, size: int, dtype: Any) -> np.ndarray:
+        """Return an uninitialised flat array of ``size`` bytes, which must be `rounded`; it begins on a cache line."""
+        try:
+            return self._free[size].pop().view(dtype)
+        except (KeyError, IndexError):
+            return aligned(size, np.uint8).view(dtype)
+
+    def give(self, buffer: np.ndarray) -> None:
+        """Hand a buffer back; nobody may use it afterwards."""
+        size = buffer.nbytes
+        if len(self._free) > self._sizes or (size > LARGE and self.size() + size > self._limit):
+            self._free.clear()
+        same = self._free.setdefault(size, [])
+        if len(same) < self._kept and size <= self._limit:
+            same.append(buffer.view(np.uint8))
+
+    def size(self) -> int:
+        """Return how many bytes wait here."""
+        return sum([size * len(same) for size, same in list(self._free.items())])
+
+
+class _Lease:
+    """What an array's memory belongs to; when the last view of it dies, the buffer goes back."""
+
+    __slots__ = ("__array_interface__", "_buffer", "_give")
+
+    def __init__(self, buffer: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, give: Any) -> None:
+        self._buffer, self._give = buffer, give
+        self.__array_interface__ = {
+            "version": 3, "data": (buffer.ctypes.data, False), "shape": shape, "typestr": dtype.str,
+        }  # fmt: skip
+
+    def __del__(self) -> None:
+        self._give(self._buffer)
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an uninitialised array; the memory of a large one is used again after its end.
+
+    Parameters
+    ----------
+    shape
+        Its sizes.
+    dtype
+        Its elements' type.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if size < LARGE:
+        return np.empty(shape, dtype)
+    return np.asarray(_Lease(pool.take(pool.rounded(size), BYTE), shape, dtype, pool.give))
+
+
+def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an array of zeros; see `empty`.
+
+    Parameters
+    ----------
+    shape
+        Its sizes.
+    dtype
+        Its elements' type.
+    """
+    if math.prod(shape) * dtype.itemsize < LARGE:
+        return np.zeros(shape, dtype)
+    found = empty(shape, dtype)
+    found.fill(0)
+    return found
+
+
+class Scratch(threading.local):
+    """One buffer per thread and element type, for kernels to write to while they run."""
+
+    def __init__(self) -> None:
+        self.buffers: dict[np.dtype, np.ndarray] = {}
+
+    def __call__(self, size: int, dtype: np.dtype) -> np.ndarray:
+        """Return the thread's buffer, of ``size`` elements or more; its contents hold until the next call."""
+        found = self.buffers.get(dtype)
+        if found is None or found.size < size:
+            found = self.buffers[dtype] = aligned(size + size // 4, dtype)
+        return found
+
+
+pool = Pool()
+scratch = Scratch()
