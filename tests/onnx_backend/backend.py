@@ -10,7 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.backend.base import Backend, BackendRep
 
-from tests.onnx_backend import losses, recurrent, training  # noqa: F401 - they fill the table
+from tests.onnx_backend import attention, losses, recurrent, training  # noqa: F401 - they fill the table
 from tests.onnx_backend.operators import OPERATORS, Unsupported
 
 

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.slow  # ONNX takes seconds to make its cases
 
 #: Pattern of the tests' names to operator; ``_expanded`` ones consist of an operator's parts, of which we have none.
 NAMES = {
+    r"test_attention_.*": "Attention",
+    r"test_layer_normalization_.*": "LayerNormalization",
     r"test_adam(_multiple)?": "Adam",
     r"test_adagrad(_multiple)?": "Adagrad",
     r"test_(nesterov_)?momentum(_multiple)?": "Momentum",
@@ -27,10 +29,16 @@ NAMES = {
 }
 #: Pattern of names to reason.
 EXCLUDED = {
+    r"test_attention_.*(b?fp?16|float16).*": "fastseq computes in float32 and float64",
+    r"test_attention_24_qk_matmul_output_mode3_softmax_precision": "its elements are float16 too",
+    r"test_attention_.*softcap.*|test_attention_local_window_gqa_rank4_mask": "the fused attention has no soft cap",
+    r"test_attention_.*qk_matmul(_bias.*)?": "products before the softmax are not kept, they exist block by block",
     r"test_lstm_with_peepholes": "there is no layer with peepholes",
 }
 #: How many node tests of each operator must be there, over all releases of ONNX that are allowed.
 LEAST = {
+    "Attention": 30,
+    "LayerNormalization": 19,
     "Adam": 2,
     "Adagrad": 2,
     "Momentum": 3,
