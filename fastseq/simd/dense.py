@@ -113,7 +113,10 @@ def product(a: Any, b: Any, start: Any = None) -> np.ndarray:
         rows = math.prod(a.shape[:-1])
         flat = product(a.reshape(rows, depth), b, start)
         return flat.reshape(*a.shape[:-1], columns)
-    leading = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    leading = a.shape[:-2]
+    if leading != b.shape[:-2]:
+        leading = np.broadcast_shapes(leading, b.shape[:-2])
+        a, b = np.broadcast_to(a, (*leading, rows, depth)), np.broadcast_to(b, (*leading, depth, columns))
     matrices = math.prod(leading)
     result = buffers.empty((*leading, rows, columns), a.dtype)
     if result.size == 0:
@@ -123,8 +126,8 @@ def product(a: Any, b: Any, start: Any = None) -> np.ndarray:
     first = np.zeros(padded, a.dtype)
     if start is not None:
         first[:columns] = start
-    left, a_row, a_k = _strided(np.broadcast_to(a, (*leading, rows, depth)))
-    right, b_row, b_column = _strided(np.broadcast_to(b, (*leading, depth, columns)))
+    left, a_row, a_k = _strided(a)
+    right, b_row, b_column = _strided(b)
     if b_column == 1 and padded == columns:
         w_k = b_row
     else:
