@@ -138,7 +138,7 @@ def attention(
     options = (depth**-0.5 if scale is None else scale, 1.0 if noise is None else noise.share)
     work = 2.0 * heads * float(cost.sum()) * (depth + values + 20)
     whole = q_rows.tokens == len(datas[0]) and k_rows.tokens == len(datas[-1])
-    fresh = np.empty if whole else np.zeros  # tokens of no row are left alone
+    fresh = buffers.empty if whole else buffers.zeros  # tokens of no row are left alone
     out = fresh((len(datas[0]), heads * values), dtype)
     kept = np.zeros((batch, heads, queries, keys) if keep else 0, dtype)
     flats = [data.reshape(-1) for data in datas] * (3 if fused else 1)

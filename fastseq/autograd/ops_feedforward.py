@@ -12,6 +12,7 @@ from fastseq.autograd import elementary
 from fastseq.autograd.noise import Noise, numbers_of
 from fastseq.autograd.operands import array
 from fastseq.autograd.tensor import Tensor, make_node
+from fastseq.buffers import empty
 from fastseq.simd.activate import ACTIVATIONS, RELU, activate, activate_back
 from fastseq.simd.columns import sum_rows
 from fastseq.simd.lanes import VECTOR_BYTES
@@ -94,7 +95,7 @@ def feed_forward(
     lanes = VECTOR_BYTES // data.itemsize
     numbers, factor = numbers_of(noise)
     before = elementary.product(data, first.T, None if bias_1 is None else array(bias_1))
-    hidden = before if kind == RELU else np.empty_like(before)
+    hidden = before if kind == RELU else empty(before.shape, before.dtype)
     work = 40.0 * before.size
     activate.launch(work, kind, before.reshape(-1), hidden.reshape(-1), numbers, factor, lanes)
     out = elementary.product(hidden, second.T, None if bias_2 is None else array(bias_2))

@@ -13,6 +13,7 @@ from fastseq import checks
 from fastseq.autograd.noise import Noise, numbers_of
 from fastseq.autograd.operands import array
 from fastseq.autograd.tensor import Tensor, make_node
+from fastseq.buffers import empty
 from fastseq.simd.lanes import VECTOR_BYTES
 from fastseq.simd.norm import CHUNK, normalize, normalize_back
 
@@ -120,9 +121,9 @@ def sum_and_norm(
     w = _constant(1.0, width, dtype) if weight is None else _checked("weight", weight, shape, dtype).reshape(-1)
     b = _constant(0.0, width, dtype) if bias is None else _checked("bias", bias, shape, dtype).reshape(-1)
     other = np.ascontiguousarray(_checked("branch", branch, data.shape, dtype)).reshape(-1) if joined else flat[:0]
-    sums = np.empty_like(flat) if joined else flat
-    y = np.empty(flat.size if norm else 0, dtype)
-    statistics = np.empty(rows * 2 * lanes if norm else 0, dtype)
+    sums = empty((flat.size,), dtype) if joined else flat
+    y = empty((flat.size if norm else 0,), dtype)
+    statistics = empty((rows * 2 * lanes if norm else 0,), dtype)
     numbers, factor = numbers_of(noise)
     sizes = width, rows
     normalize.launch(
@@ -139,8 +140,8 @@ def sum_and_norm(
             whole = d_sums.reshape(data.shape)
             return whole, whole if joined else None, None, None
         chunks, padded = -(-rows // CHUNK), -(-width // lanes) * lanes
-        d_s = np.empty(flat.size, dtype)
-        d_branch = np.empty(flat.size if noise is not None else 0, dtype)
+        d_s = empty((flat.size,), dtype)
+        d_branch = empty((flat.size if noise is not None else 0,), dtype)
         partial = np.empty(chunks * 2 * padded, dtype)
         nothing = d_s[:0]
         normalize_back.launch(

@@ -13,10 +13,10 @@ import numpy as np
 from numba.extending import overload
 
 from fastseq.jit import PIECE, Int, Integers, Launcher, ReadReals, Real, Reals, kernel, piece, share, shared
-from fastseq.simd.lanes import Lanes, address, at_least, at_most, fma, load_head, magnitude, where_less, zero_like
+from fastseq.simd.lanes import Lanes, address, at_least, at_most, fma, magnitude, where_less, zero_like
 from fastseq.simd.math import exp
 from fastseq.simd.noise import thinned
-from fastseq.simd.norm import put
+from fastseq.simd.norm import put, take
 
 ACTIVATIONS = ("relu", "gelu")
 RELU, GELU = range(2)
@@ -120,8 +120,8 @@ def activate_task(part, kind, x, y, count, noise, factor, lanes):
     """Write the function of a part's elements."""
     keys, threshold, noisy = (noise[0], noise[1]), noise[2], noise[3] == 1
     for e in range(part * PART, min(count, (part + 1) * PART), lanes):
-        some = min(count - e, lanes)
-        value = activated(kind, load_head(x, e, some))
+        some = count - e
+        value = activated(kind, take(x, e, some, lanes))
         if noisy:
             value = thinned(value, e, keys, threshold, factor)
         put(y, e, value, some, lanes)
@@ -142,11 +142,11 @@ def activate_back_task(part, kind, x, d, count, noise, factor, lanes):
     """Turn a part's gradients."""
     keys, threshold, noisy = (noise[0], noise[1]), noise[2], noise[3] == 1
     for e in range(part * PART, min(count, (part + 1) * PART), lanes):
-        some = min(count - e, lanes)
-        g = load_head(d, e, some)
+        some = count - e
+        g = take(d, e, some, lanes)
         if noisy:
             g = thinned(g, e, keys, threshold, factor)
-        put(d, e, g * slope(kind, load_head(x, e, some)), some, lanes)
+        put(d, e, g * slope(kind, take(x, e, some, lanes)), some, lanes)
 
 
 @kernel

@@ -19,12 +19,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastseq.jit import Int, Integers, Launcher, ReadReals, Real, Reals, kernel, piece, share, shared
+from fastseq.simd.fold import largest, moved, total
 from fastseq.simd.gemm import multiply
-from fastseq.simd.lanes import address, at_least, load, load_head, splat, store, turn, zero_like
+from fastseq.simd.lanes import address, at_least, load, splat, store, turn, zero_like
 from fastseq.simd.math import exp
 from fastseq.simd.memory import clear, copy, copy_padded
 from fastseq.simd.noise import thinned
-from fastseq.simd.reduce import head_or, largest, moved, total
+from fastseq.simd.norm import cut, take
 
 QUERIES = 48
 """Queries of a block; a multiple of the tiles' rows."""
@@ -136,8 +137,8 @@ def softmax_row(s, at, limit, width, scale, mask, m, masked, lanes):
         some = limit - e
         x = load(s, at + e) * splat(s, scale)
         if masked:
-            x = x + load_head(mask, m + e, min(some, lanes))
-        x = head_or(x, some, -np.inf)
+            x = x + take(mask, m + e, some, lanes)
+        x = cut(x, some, -np.inf, lanes)
         top = at_least(top, x)
         store(s, at + e, x)
     highest = largest(top)
@@ -276,11 +277,11 @@ def gradient_row(size, w, s, t, r, limit, width, hashes, scale, factor, lanes):
         thin_row(size, w, t, r, width, hashes, factor, lanes)
     sums = splat(w, 0.0)
     for e in range(0, limit, lanes):
-        sums = sums + head_or(load(w, s + e) * load(w, t + e), limit - e, 0.0)
+        sums = sums + cut(load(w, s + e) * load(w, t + e), limit - e, 0.0, lanes)
     mean, scaling = splat(w, total(sums)), splat(w, scale)
     for e in range(0, limit, lanes):
         found = load(w, s + e) * (load(w, t + e) - mean) * scaling
-        store(w, t + e, head_or(found, limit - e, 0.0))
+        store(w, t + e, cut(found, limit - e, 0.0, lanes))
     for e in range(up(limit, lanes), width, lanes):
         store(w, t + e, zero_like(mean))
     if size.noisy:

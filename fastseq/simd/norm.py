@@ -2,19 +2,35 @@
 
     s = x + dropout(branch)         y = (s - mean) / sqrt(var + eps) * weight + bias          mean, var over a row
 
-(Ba et al., "Layer Normalization", 2016.) A row's sums are made as `simd.reduce` says: they depend on the row alone.
+(Ba et al., "Layer Normalization", 2016.) A row's sums are made as `simd.fold` says: they depend on the row alone.
 Gradients of weight and bias are summed per chunk of `CHUNK` rows, rows ascending, for the caller to add in order.
 """
 
 from __future__ import annotations
 
 from fastseq.jit import Flag, Int, Integers, Launcher, ReadReals, Real, Reals, kernel, piece, share
+from fastseq.simd.fold import head_or, total
 from fastseq.simd.lanes import address, fma, load, load_head, splat, square_root, store, store_head
 from fastseq.simd.noise import thinned
-from fastseq.simd.reduce import head_or, total
 
 CHUNK = 64
 """Rows of a task."""
+
+
+@piece
+def take(array, at, some, lanes):
+    """Load as many lanes as there are, zeros for the others."""
+    if some >= lanes:
+        return load(array, at)
+    return load_head(array, at, some)
+
+
+@piece
+def cut(value, some, fill, lanes):
+    """Return the first ``some`` lanes, and ``fill`` in the others."""
+    if some >= lanes:
+        return value
+    return head_or(value, some, fill)
 
 
 @piece
@@ -31,19 +47,19 @@ def normalize_row(s, at, y, weight, bias, width, eps, lanes):
     """Normalise a row of s; return its mean and the reciprocal of its standard deviation."""
     sums = splat(s, 0.0)
     for e in range(0, width, lanes):
-        sums = sums + load_head(s, at + e, min(width - e, lanes))
+        sums = sums + take(s, at + e, width - e, lanes)
     size = splat(s, width)
     mean = splat(s, total(sums)) / size
     squares = splat(s, 0.0)
     for e in range(0, width, lanes):
-        some = min(width - e, lanes)
-        away = head_or(load_head(s, at + e, some) - mean, some, 0.0)
+        some = width - e
+        away = cut(take(s, at + e, some, lanes) - mean, some, 0.0, lanes)
         squares = fma(away, away, squares)
     scale = 1.0 / square_root(splat(s, total(squares)) / size + splat(s, eps))
     for e in range(0, width, lanes):
-        some = min(width - e, lanes)
-        x = (load_head(s, at + e, some) - mean) * scale
-        put(y, at + e, fma(x, load_head(weight, e, some), load_head(bias, e, some)), some, lanes)
+        some = width - e
+        x = (take(s, at + e, some, lanes) - mean) * scale
+        put(y, at + e, fma(x, take(weight, e, some, lanes), take(bias, e, some, lanes)), some, lanes)
     return mean, scale
 
 
@@ -58,11 +74,11 @@ def normalize_task(
         at = r * width
         if joined:
             for e in range(0, width, lanes):
-                some = min(width - e, lanes)
-                value = load_head(branch, at + e, some)
+                some = width - e
+                value = take(branch, at + e, some, lanes)
                 if noisy:
                     value = thinned(value, at + e, keys, threshold, factor)
-                put(sums, at + e, load_head(x, at + e, some) + value, some, lanes)
+                put(sums, at + e, take(x, at + e, some, lanes) + value, some, lanes)
         if wanted:
             mean, scale = normalize_row(source, at, y, weight, bias, width, eps, lanes)
             store(statistics, 2 * r * lanes, mean)
@@ -106,22 +122,22 @@ def normalize_back_task(
         if wanted:
             mean, scale = load(statistics, 2 * r * lanes), load(statistics, (2 * r + 1) * lanes)
             for e in range(0, width, lanes):
-                some = min(width - e, lanes)
-                g = load_head(d_y, at + e, some)
-                x = head_or((load_head(s, at + e, some) - mean) * scale, some, 0.0)
+                some = width - e
+                g = take(d_y, at + e, some, lanes)
+                x = cut((take(s, at + e, some, lanes) - mean) * scale, some, 0.0, lanes)
                 store(partial, to + e, fma(g, x, load(partial, to + e)))
                 store(partial, to + padded + e, load(partial, to + padded + e) + g)
-                g = g * load_head(weight, e, some)
+                g = g * take(weight, e, some, lanes)
                 direct, along = direct + g, fma(g, x, along)
             direct, along = splat(partial, total(direct)) / size, splat(partial, total(along)) / size
         for e in range(0, width, lanes):
-            some = min(width - e, lanes)
+            some = width - e
             found = zero
             if wanted:
-                x = (load_head(s, at + e, some) - mean) * scale
-                found = (load_head(d_y, at + e, some) * load_head(weight, e, some) - direct - x * along) * scale
+                x = (take(s, at + e, some, lanes) - mean) * scale
+                found = (take(d_y, at + e, some, lanes) * take(weight, e, some, lanes) - direct - x * along) * scale
             if more:
-                found = found + load_head(d_sums, at + e, some)
+                found = found + take(d_sums, at + e, some, lanes)
             put(d_s, at + e, found, some, lanes)
             if joined:
                 put(d_branch, at + e, thinned(found, at + e, keys, threshold, factor), some, lanes)
