@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastseq.simd import dense, elementwise
+from fastseq.simd import dense, elementwise, squares
 
 Array = NDArray[Any]
 
@@ -59,6 +59,21 @@ def product(a: Array, b: Array, start: Array | None = None) -> Array:
             return whole
         return whole[..., 0] if b.ndim == 1 else whole[..., 0, :]
     return dense.product(a, b, start)
+
+
+def sum_of_squares(x: Array) -> float:
+    """Return the sum of the squares of all elements, in double precision and a fixed order.
+
+    Parameters
+    ----------
+    x
+        float32 or float64, any shape.
+
+    Returns
+    -------
+    float
+    """
+    return squares.sum_of_squares(x)
 
 
 def exp(x: Array) -> Array:

@@ -16,7 +16,7 @@ from fastseq.sequence.backward import backward_tasks, make_backward
 from fastseq.sequence.forward import make_forward
 from fastseq.simd import pack
 
-PACKING_WORK = 100.0
+PACKING_WORK = 25.0
 """What packing one weight costs, in floating-point operations, when it is decided whether to share the work."""
 
 

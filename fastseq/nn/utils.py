@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastseq import checks
+from fastseq.autograd import elementary
 from fastseq.autograd.tensor import Tensor
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vector_to_parameters"]
@@ -130,7 +131,6 @@ def _joint_norm(gradients: list[NDArray[Any]], norm_type: float) -> np.float64:
     checks.real("norm_type", norm_type, 0.0, open_minimum=True)
     with np.errstate(over="ignore"):
         if order == 2.0:
-            parts = [np.add.reduce(np.square(g, dtype=np.float64), axis=None) for g in gradients]
-            return np.sqrt(np.float64(np.sum(parts)))
+            return np.sqrt(np.float64(sum([elementary.sum_of_squares(g) for g in gradients])))
         parts = [np.add.reduce(np.abs(g, dtype=np.float64) ** order, axis=None) for g in gradients]
         return np.float64(np.sum(parts)) ** (1.0 / order)

@@ -32,7 +32,7 @@ def adam_plain(
     m: Reals,
     v: Reals,
     rate: Real,
-    root: Real,
+    unroot: Real,
     eps: Real,
     fresh1: Real,
     beta2: Real,
@@ -49,7 +49,7 @@ def adam_plain(
         square = beta2 * v[i] + fresh2 * gradient * gradient
         m[i] = mean
         v[i] = square
-        p[i] = weight - rate * (mean / (np.sqrt(square) / root + eps))
+        p[i] = weight - rate * (mean / (np.sqrt(square) * unroot + eps))
 
 
 @kernel
@@ -60,7 +60,7 @@ def adam_amsgrad(
     v: Reals,
     u: Reals,
     rate: Real,
-    root: Real,
+    unroot: Real,
     eps: Real,
     fresh1: Real,
     beta2: Real,
@@ -79,7 +79,7 @@ def adam_amsgrad(
         m[i] = mean
         v[i] = square
         u[i] = largest
-        p[i] = weight - rate * (mean / (np.sqrt(largest) / root + eps))
+        p[i] = weight - rate * (mean / (np.sqrt(largest) * unroot + eps))
 
 
 def check_moments(group: Mapping[str, Any]) -> None:
@@ -156,7 +156,7 @@ class Adam(Optimizer):
         # Scalars are computed in double precision and rounded once, as PyTorch does.
         scalars = (
             lr / (1.0 - beta1**step),
-            math.sqrt(1.0 - beta2**step),
+            1.0 / math.sqrt(1.0 - beta2**step),
             group["eps"],
             1.0 - beta1,
             beta2,

@@ -97,6 +97,17 @@ class FlatBuffer:
         """
         return self.scalars.setdefault(name, [start] * len(self.parameters))
 
+    def at_home(self) -> bool:
+        """Say whether all parameters and gradients live in the buffer and take their next step together."""
+        steps = self.steps[0]
+        for parameter, data, grad, taken in zip(
+            self.parameters, self.data_views, self.grad_views, self.steps, strict=True
+        ):
+            found = parameter.grad
+            if parameter._data is not data or found is None or found._data is not grad or taken != steps:
+                return False
+        return not self.scalars
+
     def adopt(self) -> None:
         """Move parameters and gradients that live elsewhere into the buffer; a no-op for those at home."""
         for parameter, data, grad in zip(self.parameters, self.data_views, self.grad_views, strict=True):
@@ -122,8 +133,11 @@ class FlatBuffer:
 
     def stretches(self) -> Iterator[Stretch]:
         """Yield the parameters with a gradient, adjacent ones together where their next step is the same."""
-        first = 0
         count = len(self.parameters)
+        if self.at_home():
+            yield Stretch(slice(0, self.stops[-1]), self.steps[0] + 1, range(count))
+            return
+        first = 0
         while first < count:
             if self.parameters[first].grad is None:
                 first += 1

@@ -121,10 +121,12 @@ class Optimizer:
         """
         loss = None if closure is None else closure()
         for number, group in enumerate(self.param_groups):
-            if not all(buffer.fits() for buffer in self._buffers[number]):
-                self._buffers[number] = [fresh for buffer in self._buffers[number] for fresh in buffer.relaid()]
+            if not all([buffer.at_home() for buffer in self._buffers[number]]):
+                if not all([buffer.fits() for buffer in self._buffers[number]]):
+                    self._buffers[number] = [fresh for buffer in self._buffers[number] for fresh in buffer.relaid()]
+                for buffer in self._buffers[number]:
+                    buffer.adopt()
             for buffer in self._buffers[number]:
-                buffer.adopt()
                 for stretch in buffer.stretches():
                     self._update(group, buffer, stretch)
                     for position in stretch.positions:
