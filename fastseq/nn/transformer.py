@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -166,23 +166,21 @@ class TransformerEncoderLayer(Module):
         """
         causal = self.causal or checks.boolean("is_causal", is_causal)
         tokens, rows, mask = _enter(src, src_mask, src_key_padding_mask, causal, lengths, self)
-        out = tokens.padded(self.run(tokens.values, rows, mask))
+        found = self.run(tokens.values, lambda x: self.self_attn.attend(x, rows, rows, mask)[0], self.training)
+        out = tokens.padded(found)
         return out if self.batch_first else ops.transpose(out, 0, 1)
 
-    def _noise(self, dropout: Dropout) -> Noise | None:
-        return noise_of(dropout.p, init.generator()) if self.training else None
-
-    def run(self, x: Tensor, rows: Rows, mask: Mask) -> Tensor:
+    def run(self, x: Tensor, attend: Callable[[Tensor], Tensor], training: bool) -> Tensor:
         """Apply the layer to tokens.
 
         Parameters
         ----------
         x
             (M, E)
-        rows
-            Which tokens belong to which row.
-        mask
-            What hides keys.
+        attend
+            Lets tokens (M, E) look at one another: ``self_attn``.
+        training
+            Whether dropout is on; that of attention is its own affair.
 
         Returns
         -------
@@ -190,20 +188,23 @@ class TransformerEncoderLayer(Module):
             (M, E)
         """
         one, two, eps = self.norm1, self.norm2, self.layer_norm_eps
+
+        def noise(dropout: Dropout) -> Noise | None:
+            return noise_of(dropout.p, init.generator()) if training else None
+
         if self.norm_first:
-            branch, _ = self.self_attn.attend(layer_norm(x, self.d_model, one.weight, one.bias, eps), rows, rows, mask)
-            x, inner = sum_and_norm(x, branch, two.weight, two.bias, eps, noise=self._noise(self.dropout1))
+            branch = attend(layer_norm(x, self.d_model, one.weight, one.bias, eps))
+            x, inner = sum_and_norm(x, branch, two.weight, two.bias, eps, noise=noise(self.dropout1))
         else:
-            branch, _ = self.self_attn.attend(x, rows, rows, mask)
-            _, inner = sum_and_norm(x, branch, one.weight, one.bias, eps, noise=self._noise(self.dropout1))
+            branch = attend(x)
+            _, inner = sum_and_norm(x, branch, one.weight, one.bias, eps, noise=noise(self.dropout1))
         branch = feed_forward(
             inner, self.linear1.weight, self.linear1.bias, self.linear2.weight, self.linear2.bias, self.activation,
-            self._noise(self.dropout),
+            noise(self.dropout),
         )  # fmt: skip
-        noise = self._noise(self.dropout2)
         if self.norm_first:
-            return sum_and_norm(x, branch, None, None, eps, noise=noise, norm=False)[0]
-        return sum_and_norm(inner, branch, two.weight, two.bias, eps, noise=noise)[1]
+            return sum_and_norm(x, branch, None, None, eps, noise=noise(self.dropout2), norm=False)[0]
+        return sum_and_norm(inner, branch, two.weight, two.bias, eps, noise=noise(self.dropout2))[1]
 
 
 class TransformerEncoder(Module):
@@ -314,7 +315,8 @@ class TransformerEncoder(Module):
         x = tokens.values
         for layer in self.layers:
             assert isinstance(layer, TransformerEncoderLayer)
-            x = layer.run(x, rows, hidden._replace(causal=hidden.causal or layer.causal))
+            attention, own = layer.self_attn, hidden._replace(causal=hidden.causal or layer.causal)
+            x = layer.run(x, lambda x, one=attention, own=own: one.attend(x, rows, rows, own)[0], layer.training)  # type: ignore[misc]
         if self.norm is not None:
             x = layer_norm(x, self.norm.normalized_shape, self.norm.weight, self.norm.bias, self.norm.eps)
         out = tokens.padded(x)

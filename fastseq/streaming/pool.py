@@ -58,6 +58,12 @@ class StreamPool:
     def __init__(self, model: Module, size: int) -> None:
         self._size = checks.integer("size", size, 1)
         self._program, self._rest = translate(model, ROWS)
+        for layer in self._rest:
+            if hasattr(layer, "reset"):
+                raise TypeError(
+                    "model: expected recurrent layers of one kind, then layers without a memory, for a pool; got "
+                    f"{type(layer).__name__} behind them, whose memory Stream keeps for one stream"
+                )
         program, dtype = self._program, self._program.vectors.dtype
         checks.product_fits("size", self._size, max(1, program.state_size), dtype.itemsize, itemsize=1)
         self._dtype = dtype

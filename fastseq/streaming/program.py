@@ -10,24 +10,40 @@ import numpy as np
 from fastseq import checks
 from fastseq.buffers import aligned
 from fastseq.nn import (
+    ELU,
+    GELU,
+    MLP,
+    Conv1d,
     Dropout,
+    Embedding,
     Identity,
     LastStep,
+    LayerNorm,
     LeakyReLU,
+    LearnedPositions,
     Linear,
     Module,
+    MultiheadAttention,
     ReLU,
     Rescale,
+    Residual,
     Sequential,
     Sigmoid,
     SiLU,
+    SinusoidalPositions,
+    Softplus,
     Standardize,
     Tanh,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+    VariationalDropout,
+    WeightDrop,
 )
 from fastseq.nn.recurrent import Recurrent
 from fastseq.sequence import step
 from fastseq.sequence.workspace import TILE_ROWS, lanes_per_vector, layout_of
 from fastseq.simd import dense, elementwise
+from fastseq.streaming.history import nested, step_of
 
 FUNCTIONS: dict[type, int] = {
     ReLU: elementwise.RELU,
@@ -36,8 +52,18 @@ FUNCTIONS: dict[type, int] = {
     Tanh: elementwise.TANH,
     SiLU: elementwise.SILU,
 }
-PASSES = (Dropout, Identity, LastStep)
+ACTIVATIONS: dict[str, type[Module]] = {
+    "relu": ReLU, "gelu": GELU, "silu": SiLU, "tanh": Tanh, "sigmoid": Sigmoid, "elu": ELU, "leaky_relu": LeakyReLU,
+    "softplus": Softplus,
+}  # fmt: skip
+"""Layers of the functions that an MLP may have."""
+PASSES = (Dropout, Identity, LastStep, VariationalDropout)
 """Layers that hand a step on as it is, outside training."""
+SIZES: dict[type, str] = {
+    Conv1d: "in_channels", MultiheadAttention: "embed_dim", TransformerEncoderLayer: "d_model",
+    SinusoidalPositions: "features", LearnedPositions: "features",
+}  # fmt: skip
+"""Where layers that run behind the program say how many features they read."""
 
 
 class StatePlace(NamedTuple):
@@ -67,10 +93,14 @@ class Program(NamedTuple):
 
 
 def flatten(model: Module) -> list[tuple[str, Module]]:
-    """Return the layers of nested Sequentials in order, with their dotted names."""
+    """Return the layers of nested Sequentials and MLPs in order, with their dotted names."""
+    if isinstance(model, MLP):
+        found = [(f"layers.{number}", layer) for number, layer in enumerate(model.layers)]
+        after = [(model.activation, ACTIVATIONS[model.activation]())]
+        return [one for dense in found[:-1] for one in (dense, *after)] + found[-1:]
     if not isinstance(model, Sequential):
         return [("", model)]
-    found: list[tuple[str, Module]] = []
+    found = []
     for name, layer in model.named_children():
         found += [(f"{name}.{inner}".rstrip("."), one) for inner, one in flatten(layer)]
     return found
@@ -191,6 +221,17 @@ def _first_size(layers: list[tuple[str, Module]]) -> tuple[int, np.dtype]:
             return layer.in_features, layer.weight.dtype
         if isinstance(layer, (Standardize, Rescale)) and layer.features > 1:
             return layer.features, layer.dtype
+        if isinstance(layer, (Residual, WeightDrop)):
+            return _first_size(flatten(layer.layer))
+        for kind, attribute in SIZES.items():
+            if isinstance(layer, kind):
+                return getattr(layer, attribute), layer.dtype
+        if isinstance(layer, LayerNorm) and len(layer.normalized_shape) == 1:
+            return layer.normalized_shape[0], layer.dtype
+        if isinstance(layer, TransformerEncoder):
+            return _first_size([("", layer.layers[0])])
+        if isinstance(layer, Embedding):
+            return 1, layer.dtype
     raise checks.kind_error("model", "a layer with a fixed number of inputs (LSTM, Linear)", layers[-1][1])
 
 
@@ -213,7 +254,7 @@ def translate(model: Module, rows: int = 1) -> tuple[Program, list[Callable[[Any
     Raises
     ------
     TypeError
-        If a layer looks ahead (bidirectional, pooling over time), or recurrent layers follow one without instruction.
+        If a layer looks ahead (bidirectional, pooling over time, attention or convolution that is not causal).
     """
     if not isinstance(model, Module):
         raise checks.kind_error("model", "a fastseq.nn module", model)
@@ -223,21 +264,18 @@ def translate(model: Module, rows: int = 1) -> tuple[Program, list[Callable[[Any
     inputs, dtype = _first_size(layers)
     writer = _Writer(dtype, inputs, rows)
     rest: list[Callable[[Any], Any]] = []
-    for name, layer in layers:
+    for number, (name, layer) in enumerate(layers):
         place = f"model, layer {name or type(layer).__name__!r}"
         if isinstance(layer, Recurrent):
             if layer.bidirectional:
                 raise TypeError(f"{place}: expected a layer that looks back only, got a bidirectional one")
-            if rest:
-                raise TypeError(f"{place}: expected recurrent layers before {type(rest[0]).__name__}, got one after it")
-            if writer.cell not in (None, layer.cell):
-                raise TypeError(f"{place}: expected recurrent layers of one kind, got {type(layer).__name__}")
-        elif getattr(layer, "uses_lengths", False) and not isinstance(layer, LastStep):
-            raise TypeError(f"{place}: expected a layer that looks back only, got {type(layer).__name__}")
+            if rest or writer.cell not in (None, layer.cell):  # a program has one kind of cell: the others get another
+                rest.append(nested(layers[number:]))
+                break
         if isinstance(layer, PASSES) and not getattr(layer, "bidirectional", False):
             continue
         if rest or not _write(writer, layer, place):
-            rest.append(layer)
+            rest.append(step_of(layer, place))
     return writer.program(), rest
 
 

@@ -30,9 +30,11 @@ class Stream:
     Parameters
     ----------
     model
-        A Sequential of unidirectional recurrent layers and layers that act on each step by itself (Linear,
-        activations, Standardize, Rescale; Dropout passes), or one such layer. LastStep passes too: in a stream, the
-        latest step is the last. The stream keeps a copy of the weights as they are now.
+        A Sequential of unidirectional recurrent layers and layers that act on each step by itself (Linear, MLP,
+        activations, Standardize, Rescale, LayerNorm, Embedding; Dropout passes), or one such layer; or of causal
+        Conv1d, attention and Transformer encoders, positions and Residual, which remember what they need. LastStep
+        passes too: in a stream, the latest step is the last. The stream keeps a copy of the weights of recurrent and
+        dense layers as they are now.
 
     Raises
     ------
@@ -41,8 +43,9 @@ class Stream:
 
     Notes
     -----
-    For the layers named above, a step is a single call into compiled code and allocates nothing; the array that it
-    returns is overwritten by the next step. Other per-step layers are called as they are behind the compiled part.
+    Up to the first layer other than recurrent ones, Linear, MLP, Standardize, Rescale and activations, a step is a
+    single call into compiled code and allocates nothing; the array that it returns is overwritten by the next step.
+    From there on layers are called one by one. Keys and values of attention grow with the stream.
     A stream belongs to one thread at a time; other Python threads wait for the microseconds of a step.
     For many streams of one model see `StreamPool`.
     """
@@ -94,30 +97,44 @@ class Stream:
         for place in self._program.states:
             for offset in place.places:
                 self._program.vectors[offset : offset + place.units] = 0
+        for memory in self._memories():
+            memory.reset()
+
+    def _memories(self) -> list[Any]:
+        """Return the layers behind the compiled part that remember something."""
+        return [layer for layer in self._rest if hasattr(layer, "reset")]
 
     @property
     def state(self) -> tuple[tuple[np.ndarray, ...], ...]:
-        """The state: per recurrent layer h and the cell's memories (for an LSTM: c), each (H,), as copies.
+        """The state as copies; assign a value of the same form to go on from there.
 
-        Assign a value of the same form to go on from there.
+        Per recurrent layer h and the cell's memories (for an LSTM: c), each (H,). Behind them come the steps that a
+        causal Conv1d reaches back to (reach, F), keys and values of causal attention (t, E), the number of steps so
+        far of positions (1,), layer by layer.
         """
-        return tuple(
+        own = tuple(
             tuple(self._program.vectors[offset : offset + place.units].copy() for offset in place.places)
             for place in self._program.states
         )
+        return own + tuple(part for memory in self._memories() for part in memory.state)
 
     @state.setter
     def state(self, value: Sequence[Sequence[Any]]) -> None:
-        places = self._program.states
-        if not isinstance(value, (tuple, list)) or len(value) != len(places):
-            raise checks.value_error("state", f"{len(places)} layers' states", value)
+        places, memories = self._program.states, self._memories()
+        parts = [len(memory.state) for memory in memories]
+        if not isinstance(value, (tuple, list)) or len(value) != len(places) + sum(parts):
+            raise checks.value_error("state", f"{len(places) + sum(parts)} layers' states", value)
         arrays = []
-        for number, (layer, place) in enumerate(zip(value, places, strict=True)):
+        for number, (layer, place) in enumerate(zip(value, places, strict=False)):
             if not isinstance(layer, (tuple, list)) or len(layer) != len(place.places):
                 raise checks.value_error(f"state[{number}]", f"{len(place.places)} arrays", layer)
             for j, given in enumerate(layer):
                 found = given.numpy() if isinstance(given, Tensor) else np.asarray(given)
                 arrays.append(checks.array(f"state[{number}][{j}]", found, self._dtype, (place.units,)))
+        at = len(places)
+        for memory, count in zip(memories, parts, strict=True):
+            memory.state = tuple(value[at : at + count])
+            at += count
         offsets = [(offset, place.units) for place in places for offset in place.places]
         for (offset, units), array in zip(offsets, arrays, strict=True):
             self._program.vectors[offset : offset + units] = array
