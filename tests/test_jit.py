@@ -252,6 +252,24 @@ def test_warm_up_reports_each_specialisation(cache, monkeypatch):
     }
 
 
+@pytest.mark.parametrize("program", [sys.executable, "false", "no such program"])
+def test_warm_up_uses_processes_and_does_without(cache, monkeypatch, program):
+    from fastseq.optim import adam, sgd
+
+    wanted = [adam.adam_plain, adam.adam_amsgrad, sgd.sgd_plain, sgd.sgd_momentum]
+    kernels = [jit.Kernel.__new__(jit.Kernel) for _ in wanted]
+    for kernel, like in zip(kernels, wanted, strict=True):  # as a new process would find them
+        kernel.__dict__ |= like.__dict__ | {"_ready": registered._Ready(kernel)}
+    monkeypatch.setattr(registered, "_kernels", [*kernels, make_kernel(5.0)])  # the last one is ours alone
+    monkeypatch.setattr(sys, "executable", program)
+    seen = []
+    jit.warmup((np.float32,), lambda *facts: seen.append(facts), processes=2)
+    assert sorted(title for title, *_ in seen[:-1]) == sorted(f"{one.name} float32" for one in registered._kernels)
+    assert [(done, of) for _, _, done, of in seen] == [(n, 6) for n in range(1, 7)]
+    assert not any(one.missing(np.dtype(np.float32)) for one in registered._kernels)
+    assert {folder.name for folder in cache.iterdir()} >= {f"{one.name}-float32" for one in wanted}
+
+
 def script(body: str, **environment: str) -> str:
     """What a script prints in a process of its own; its exit must be clean."""
     done = subprocess.run(

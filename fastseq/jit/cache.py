@@ -68,6 +68,18 @@ def compiled(function: Callable[..., Any], signature: tuple[Any, ...], entry: st
     return dispatcher
 
 
+def present(entry: str) -> bool:
+    """Say whether the cache holds an entry.
+
+    Parameters
+    ----------
+    entry
+        As for `compiled`.
+    """
+    root = cache_folder()
+    return root is not None and (root / entry / "seal").is_file()
+
+
 def _compiled(function: Callable[..., Any], signature: tuple[Any, ...], options: Any, folder: Path | None) -> Any:
     dispatcher = numba.njit(**{**FLAGS, **options})(function)
     if folder is not None:

@@ -7,16 +7,14 @@ signature. One whose last parameter is a ``Launcher`` shares its work among thre
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from numba import types
 
 from fastseq import checks
-from fastseq.jit.cache import compiled
+from fastseq.jit.cache import compiled, present
 from fastseq.jit.pieces import named
 from fastseq.jit.threads import SHARED_WORK, threads
 
@@ -96,9 +94,16 @@ class Kernel:
         """Return the compiled function for an element type."""
         return self._ready[dtype]
 
+    def missing(self, dtype: np.dtype) -> bool:
+        """Say whether it has to be compiled for an element type: neither used yet nor in the cache."""
+        return dtype not in self._ready and not present(self._entry(dtype))
+
+    def _entry(self, dtype: np.dtype) -> str:
+        return f"{self.name}-{dtype}"
+
     def _compile(self, dtype: np.dtype) -> Any:
         signature = tuple(PARAMETERS[word](REALS[dtype]) for word in self._words)
-        return compiled(self.function, signature, f"{self.name}-{dtype}", nogil=self._releases_gil)
+        return compiled(self.function, signature, self._entry(dtype), nogil=self._releases_gil)
 
 
 def launch(function: Any, work: float, *arguments: Any) -> Any:
@@ -132,35 +137,3 @@ def kernel(function: Callable[..., Any] | None = None, *, label: str = "", relea
 def all_kernels() -> list[Kernel]:
     """Return all kernels that have been defined so far."""
     return list(_kernels)
-
-
-def warmup(
-    dtypes: tuple[Any, ...] = (np.float32,), progress: Callable[[str, float, int, int], None] | None = None
-) -> float:
-    """Compile every kernel that has been imported, or load it from the cache.
-
-    Parameters
-    ----------
-    dtypes
-        The element types to compile for.
-    progress
-        Called after each specialisation with its name, its seconds, how many are done and how many there are.
-
-    Returns
-    -------
-    float
-        Seconds taken.
-    """
-    wanted: list[tuple[str, Callable[[], Any]]] = [
-        (f"{one.name} {np.dtype(dtype)}", partial(one.compiled, np.dtype(dtype)))
-        for one in all_kernels()
-        for dtype in dtypes
-    ]
-    wanted.append(("the loop over threads", threads.launcher))
-    begin = time.perf_counter()
-    for done, (name, make) in enumerate(wanted, 1):
-        before = time.perf_counter()
-        make()
-        if progress is not None:
-            progress(name, time.perf_counter() - before, done, len(wanted))
-    return time.perf_counter() - begin
