@@ -1,4 +1,4 @@
-"""Convolution over time as one node of the tape: windows of valid steps, one product."""
+"""Convolution over time as one node of the tape."""
 
 from __future__ import annotations
 
@@ -7,12 +7,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastseq.autograd import elementary
+from fastseq import buffers, jit
 from fastseq.autograd.operands import array
 from fastseq.autograd.ops_feedforward import row_sums
 from fastseq.autograd.tensor import Tensor, make_node
+from fastseq.simd import conv
+from fastseq.simd.dense import pack_right
+from fastseq.simd.lanes import VECTOR_BYTES
 
 Array = NDArray[Any]
+
+
+def _packed(matrices: Array, lanes: int) -> Array:
+    """Return matrices (..., depth, columns) packed for products."""
+    depth, columns = matrices.shape[-2:]
+    count = matrices.size // (depth * columns)
+    panels = np.empty(count * depth * conv.padded(columns, lanes), matrices.dtype)
+    pack_right(np.ascontiguousarray(matrices).reshape(-1), columns, 1, depth, columns, panels, lanes)
+    return panels
 
 
 def conv1d_rows(
@@ -55,48 +67,43 @@ def conv1d_rows(
     -----
     An output's sum runs over taps first and features second, and depends on its own window alone.
     """
-    data, w = array(x), array(weight)
-    batch, _, features = data.shape
+    data, w = np.ascontiguousarray(array(x)), array(weight)
+    batch, given, features = data.shape
     outputs, part, taps = w.shape
-    dtype = data.dtype
-    rows, times = np.nonzero(np.arange(steps) < out_lengths[:, None])
-    source = times[:, None] * stride + np.arange(taps) * dilation - before  # (M, K)
-    outside = (source < 0) | (source >= lengths[rows, None])
-    windows = np.empty((len(rows), taps, features), dtype)
-    if data.shape[1]:
-        windows[...] = data[rows[:, None], np.where(outside, 0, source)]
-    windows[outside] = 0
-    # (groups, M, K * F / groups) times (groups, K * F / groups, O / groups)
-    left = windows.reshape(len(rows), taps, groups, part).transpose(2, 0, 1, 3).reshape(groups, len(rows), taps * part)
-    right = (
-        w.reshape(groups, outputs // groups, part, taps)
-        .transpose(0, 3, 2, 1)
-        .reshape(groups, taps * part, outputs // groups)
-    )
-    right = np.ascontiguousarray(right)
-    first = None if bias is None else array(bias)
-    if groups == 1:  # as a dense layer over the window does it
-        sums = elementary.product(left[0], right[0], first)
-    else:
-        sums = elementary.product(left, right).transpose(1, 0, 2).reshape(len(rows), outputs)
-        sums = sums if first is None else sums + first
-    out = np.zeros((batch, steps, outputs), dtype)
-    out[rows, times] = sums
+    per_out, dtype = outputs // groups, data.dtype
+    lanes = VECTOR_BYTES // data.itemsize
+    # (groups, taps, F / groups, O / groups)
+    right = np.ascontiguousarray(w.reshape(groups, per_out, part, taps).transpose(0, 3, 2, 1))
+    start = np.zeros((groups, conv.padded(per_out, lanes)), dtype)
+    if bias is not None:
+        start[:, :per_out] = array(bias).reshape(groups, per_out)
+    shards = jit.get_num_threads()
+    head = [batch, given, steps, features, outputs, taps, before, stride, dilation, groups, shards]
+    numbers = np.concatenate([head, np.stack([lengths, out_lengths], axis=1).reshape(-1)]).astype(np.int64)
+    each = conv.scratch_size(given, steps, features, outputs, lanes)
+    work = 2.0 * float(out_lengths.sum()) * outputs * part * taps
+    whole = bool((out_lengths == steps).all())
+    out = (buffers.empty if whole else buffers.zeros)((batch, steps, outputs), dtype)
+    panels = _packed(right.reshape(groups, taps * part, per_out), lanes)
+    scratch = buffers.scratch(shards * each, dtype)
+    tail = scratch, numbers, each, lanes
+    conv.convolve.launch(work, data.reshape(-1), panels, start.reshape(-1), out.reshape(-1), *tail)
+    wanted = isinstance(x, Tensor) and x.requires_grad
 
     def back(grads: tuple[Array | None, ...]) -> tuple[Array | None, ...]:
-        given: Any = grads[0]
-        g = given[rows, times]
-        split = np.ascontiguousarray(g.reshape(len(rows), groups, outputs // groups).swapaxes(0, 1))
-        d_right = elementary.product(left.swapaxes(1, 2), split).reshape(groups, taps, part, outputs // groups)
-        d_weight = np.ascontiguousarray(d_right.transpose(0, 3, 2, 1)).reshape(w.shape)
+        g: Any = np.ascontiguousarray(grads[0], dtype)
+        tail = buffers.scratch(shards * each, dtype), numbers, each, lanes
         d_x = None
-        if isinstance(x, Tensor) and x.requires_grad:
-            d_left = elementary.product(split, right.swapaxes(1, 2)).reshape(groups, len(rows), taps, part)
-            d_windows = d_left.transpose(1, 2, 0, 3).reshape(len(rows), taps, features)
-            d_x = np.zeros(data.shape, dtype)
-            for tap in range(taps):  # within a tap no step comes twice
-                inside = ~outside[:, tap]
-                d_x[rows[inside], source[inside, tap]] += d_windows[inside, tap]
-        return d_x, d_weight, None if bias is None else row_sums(g)
+        if wanted:
+            d_x = (buffers.empty if (lengths == given).all() else buffers.zeros)(data.shape, dtype)
+            turned = _packed(right.swapaxes(2, 3), lanes)
+            conv.input_gradient.launch(work, g.reshape(-1), turned, d_x.reshape(-1), *tail)
+        d_right = np.empty(right.shape, dtype)
+        conv.weight_gradient.launch(work, data.reshape(-1), g.reshape(-1), d_right.reshape(-1), *tail)
+        d_weight = np.ascontiguousarray(d_right.transpose(0, 3, 2, 1)).reshape(w.shape)
+        if bias is None:
+            return d_x, d_weight, None
+        rows = g.reshape(batch * steps, outputs) if whole else g[np.arange(steps) < out_lengths[:, None]]
+        return d_x, d_weight, row_sums(rows)
 
     return make_node((x, weight, bias), (out,), back, fresh=True)[0]

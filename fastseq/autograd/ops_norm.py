@@ -160,4 +160,5 @@ def sum_and_norm(
 
     out = sums.reshape(data.shape) if joined else data[:0]
     result = y.reshape(data.shape) if norm else y
-    return make_node((x, branch, weight, bias), (out, result), back)  # type: ignore[return-value]
+    alone = not joined or noise is not None  # else x and branch get the same array
+    return make_node((x, branch, weight, bias), (out, result), back, fresh=alone)  # type: ignore[return-value]
