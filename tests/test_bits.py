@@ -209,6 +209,17 @@ def test_how_arrays_lie_in_memory(memory, dtype):
         np.testing.assert_array_equal(one, other)  # inputs stay as they are
 
 
+def test_gradients_may_lie_anywhere():
+    lstm, (x, h, c) = layer(), batch()
+    found = []
+    for askew in (False, True):
+        lstm.zero_grad()
+        gradient = np.ones((*x.shape[:2], lstm.hidden_size * 2), F32)
+        lstm(x, (h, c))[0].backward(at_offset(gradient, 1) if askew else gradient)
+        found.append([p.grad.numpy().tobytes() for p in lstm.parameters()])
+    assert found[0] == found[1]
+
+
 def test_swapped_bytes_are_refused():
     lstm, (x, h, c) = layer(), batch()
     with pytest.raises(TypeError, match="x: expected dtype float32 like the weights, got >f4"):

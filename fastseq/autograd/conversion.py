@@ -27,7 +27,8 @@ def as_array(argument: str, value: Any, dtype: Any = None) -> NDArray[Any]:
     Returns
     -------
     ndarray
-        Shares memory with ``value`` wherever no conversion is needed.
+        Shares memory with ``value`` wherever no conversion is needed; an array that begins at an address which does
+        not suit its elements (a view of raw bytes, say) is copied.
 
     Raises
     ------
@@ -52,4 +53,4 @@ def as_array(argument: str, value: Any, dtype: Any = None) -> NDArray[Any]:
         if not (wanted.kind in "iub" or wanted in checks.FLOATS):
             raise TypeError(f"dtype: expected {_DTYPES}, got {wanted}")
         array = array.astype(wanted, copy=False)
-    return array
+    return array if array.flags.aligned else array.copy()  # compiled code takes no others

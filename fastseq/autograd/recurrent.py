@@ -216,7 +216,7 @@ def recurrent(
             states[j] = given._data
     out = empty((batch, steps, directions * layout.units), dtype)
     residuals = buffers.pool.take(call.residuals, dtype) if keep else layer.empty
-    x_flat = np.ascontiguousarray(x._data).ravel()  # aligned, too
+    x_flat = x._data.ravel()
     gates, columns = layer.panels(keep)
     forward.launch(
         call.forward_work, gates, x_flat, states.ravel(), out.ravel(), residuals,
@@ -231,7 +231,7 @@ def recurrent(
         for j, given in enumerate(grads[1:]):
             if given is not None:
                 d_states[j] = given
-        d_out = buffers.zeros(out.shape, dtype) if grads[0] is None else np.ascontiguousarray(grads[0])
+        d_out = buffers.zeros(out.shape, dtype) if grads[0] is None else grads[0]
         d_panels = buffers.pool.take(call.d_panels, dtype)
         d_x = empty(x._data.shape, dtype) if want_x else layer.empty
         d_parameters = np.empty(layer.parameters_size, dtype)

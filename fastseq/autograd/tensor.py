@@ -316,7 +316,7 @@ class Tensor(TensorMethods, InPlace):
                 raise checks.value_error("gradient", f"shape {data.shape}", array)
             if array.dtype.kind not in "fiu":
                 raise checks.kind_error("gradient", "real numbers", array)
-            array = array.astype(data.dtype, copy=False)
+            array = array.astype(data.dtype, copy=not array.flags.aligned)
         if self._node is None:
             self._accumulate(array)
         else:
