@@ -19,7 +19,7 @@ def blocks(language: str) -> list[str]:
 def test_every_python_block_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "readme"}
-    assert len(blocks("python")) == 3
+    assert len(blocks("python")) == 4
     for number, block in enumerate(blocks("python")):
         exec(compile(block, f"README.md, block {number}", "exec"), namespace)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
