@@ -12,11 +12,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXPECTED = {
+    "compare_models.py": r"mean of 1 seeds",
     "forecast_series.py": r"mean absolute error: LSTM \d\.\d{3} kW",
     "classify_sequences.py": r"mean test accuracy over 1 seeds: 0\.\d{4}",
     "stream_sensor.py": r"100 readings, \d+ alarms, median \d+\.\d\d us per reading",
     "score_many.py": r"400 series, [\d,]+ rows: [\d,]+ rows per second",
 }
+DRAWING = {"compare_models.py", "forecast_series.py"}
 
 
 def test_every_example_is_listed():
@@ -28,7 +30,7 @@ def test_every_example_is_listed():
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_example(name, tmp_path):
-    extra = ["--plot", str(tmp_path / "plot.png")] if name == "forecast_series.py" else []
+    extra = ["--plot", str(tmp_path / "plot.png")] if name in DRAWING else []
     done = subprocess.run(
         [sys.executable, str(ROOT / "examples" / name), "--quick", *extra],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The command ``fastseq``: demo, score, warmup, info."""
+"""The command ``fastseq``: demo, compare, score, warmup, info."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from fastseq import __version__
-from fastseq.cli import demo, info, score, warmup
+from fastseq.cli import compare, demo, info, score, warmup
 
 __all__ = ["main"]
 
-_COMMANDS = {"demo": demo, "score": score, "warmup": warmup, "info": info}
+_COMMANDS = {"demo": demo, "compare": compare, "score": score, "warmup": warmup, "info": info}
 _USAGE_ERROR = 2
 _INTERRUPTED = 130  # what a shell reports for SIGINT
 
