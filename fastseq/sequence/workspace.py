@@ -152,6 +152,13 @@ def plan_batch(lengths: np.ndarray | None, rows: int, steps: int, threads: int) 
     """
     if lengths is None or (lengths == steps).all():
         return _dense_plan(rows, steps, threads)
+    return _ragged_plan(np.asarray(lengths, np.int64).tobytes(), threads)
+
+
+@lru_cache(maxsize=64)
+def _ragged_plan(content: bytes, threads: int) -> Plan:
+    """Plan for lengths given as bytes: every layer of a stack, and every epoch over the same batches, asks again."""
+    lengths = np.frombuffer(content, np.int64)
     order = np.argsort(-lengths, kind="stable")
     return _plan(order, lengths[order], threads)
 
