@@ -56,8 +56,9 @@ def _call(
 ) -> Call:
     tasks = shards * directions
     merged = backward_tasks(directions, pairs, threads) * workspace.merged_scratch_size(layout)
-    panels = pack.gate_panels_size(layout.inputs, layout.units, layout.slots, layout.lanes)
-    work = 2.0 * pairs * directions * layout.slots * layout.units * (layout.inputs + layout.units)
+    panels = layout.blocks * layout.panels_block
+    weights = layout.units * (layout.inputs * layout.input_slots + layout.units * layout.state_slots)
+    work = 2.0 * pairs * directions * weights
     # One row cannot be shared; of its backward pass, the products over all its steps can, if they are worth a launch.
     alone = tasks == 1
     return Call(
@@ -79,7 +80,8 @@ class PackedLayer:
     cell
         The cell's weights type.
     directions
-        Per direction: w_ih (S*H, F), w_hh (S*H, H), and b_ih, b_hh (S*H,) or None for both.
+        Per direction: w_ih (X*H, F), w_hh (R*H, H), and b_ih (X*H,), b_hh (R*H,) or None for both; X slots take a
+        product with the input and R with h (see `cells.contract.CellSpec`).
     """
 
     def __init__(self, cell: Any, directions: Sequence[Sequence[Tensor | None]]) -> None:
@@ -90,11 +92,11 @@ class PackedLayer:
         self.empty = np.empty(0, self.dtype)
         w_ih, w_hh, bias = self.directions[0][:3]
         assert w_ih is not None and w_hh is not None
-        self.biases = 0 if bias is None else 2
+        self.biases = bias is not None
+        self.order = np.array(cell.spec.order, np.int64)
         self.layout = workspace.layout_of(
-            w_ih.shape[1], w_hh.shape[1], len(cell.spec.slots), len(cell.spec.memories),
-            workspace.lanes_per_vector(w_ih.dtype),
-        )  # fmt: skip
+            w_ih.shape[1], w_hh.shape[1], cell.spec.shape, workspace.lanes_per_vector(w_ih.dtype)
+        )
         self._shapes = [(p._data.size, p._data.shape) for p in self.parameters]
         self.parameters_size = sum(size for size, _ in self._shapes)
         self._versions = [p._version for p in self.parameters]
@@ -121,18 +123,18 @@ class PackedLayer:
 
     def _pack(self, wanted: bool) -> tuple[np.ndarray, np.ndarray]:
         layout, count = self.layout, len(self.directions)
-        inputs, units, slots, lanes = layout.inputs, layout.units, layout.slots, layout.lanes
-        size = pack.gate_panels_size(inputs, units, slots, lanes)
-        state_size = pack.column_panels_size(units, units, slots, lanes)
-        input_size = pack.column_panels_size(inputs, units, slots, lanes)
+        inputs, units, lanes = layout.inputs, layout.units, layout.lanes
+        size = layout.blocks * layout.panels_block
+        state_size = pack.column_panels_size(units, units, layout.state_slots, lanes)
+        input_size = pack.column_panels_size(inputs, units, layout.input_slots, lanes)
         # New arrays: a backward pass to come, or another thread, may hold the former ones.
         gates = buffers.aligned(size * count, self.dtype)
         columns = buffers.aligned((state_size + input_size) * count, self.dtype) if wanted else self.empty
         for d, parameters in enumerate(self.directions):
             pack.pack_layer.launch(
                 PACKING_WORK * size, *[self.empty if p is None else p._data.reshape(-1) for p in parameters],
-                gates, d * size, columns, d * state_size, count * state_size + d * input_size,
-                inputs, units, slots, lanes,
+                self.order, gates, d * size, columns, d * state_size, count * state_size + d * input_size,
+                inputs, units, layout.slots, layout.input_slots, layout.state_slots, layout.group, lanes,
             )  # fmt: skip
         return gates, columns
 
@@ -238,7 +240,7 @@ def recurrent(
         backward.launch(
             call.backward_work, columns, x_flat, d_states.ravel(), d_out.ravel(), residuals, d_panels, d_x.ravel(),
             d_parameters, buffers.scratch(call.backward_scratch, dtype), plan.numbers, *call.sizes,
-            threads, want_x, layer.biases,
+            threads, want_x, layer.order, layer.biases,
         )  # fmt: skip
         buffers.pool.give(residuals)
         buffers.pool.give(d_panels)

@@ -14,16 +14,69 @@ from numba.extending import overload
 
 from fastseq.jit import PIECE, shared
 
+TILE_VECTORS = 4
+"""Vectors of a row of slots that a product does at a time: cells with fewer slots get several blocks of units."""
+
+
+class Shape(NamedTuple):
+    """What drivers know of a cell: numbers only, constants while a driver is compiled.
+
+    Slots that take a product with the input stand side by side, ``input_slots`` of them from ``input_first`` on; those
+    that take one with h likewise. ``group`` is the number of blocks of units whose slots stand in one panel.
+    """
+
+    slots: int
+    memories: int
+    input_first: int
+    input_slots: int
+    state_first: int
+    state_slots: int
+    group: int
+
 
 class CellSpec(NamedTuple):
     """The shape of a cell's computation.
 
-    ``slots`` names the pre-activation blocks in the order of PyTorch's weight rows; ``memories`` names the states
-    beside h, which are carried along but take no part in products.
+    ``slots`` names the pre-activation blocks; ``memories`` names the states beside h, which are carried along but take
+    no part in products. ``inputs`` and ``recurrent`` name the slots that take a product with the input and one with h,
+    in the order of the rows of these matrices; each is a run of neighbouring slots in any order, all of them (in the
+    order of ``slots``) if None.
     """
 
     slots: tuple[str, ...]
-    memories: tuple[str, ...]
+    memories: tuple[str, ...] = ()
+    inputs: tuple[str, ...] | None = None
+    recurrent: tuple[str, ...] | None = None
+
+    @property
+    def input_rows(self) -> tuple[str, ...]:
+        """The slots that take a product with the input, as the matrix' rows are ordered."""
+        return self.slots if self.inputs is None else self.inputs
+
+    @property
+    def state_rows(self) -> tuple[str, ...]:
+        """The slots that take a product with h, as the matrix' rows are ordered."""
+        return self.slots if self.recurrent is None else self.recurrent
+
+    @property
+    def shape(self) -> Shape:
+        """What drivers know of the cell."""
+        count = len(self.slots)
+        firsts = [min(map(self.slots.index, rows), default=0) for rows in (self.input_rows, self.state_rows)]
+        whole = all(len(rows) in (0, count) for rows in (self.input_rows, self.state_rows))
+        return Shape(
+            count, len(self.memories), firsts[0], len(self.input_rows), firsts[1], len(self.state_rows),
+            max(1, TILE_VECTORS // count) if whole else 1,
+        )  # fmt: skip
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """For each slot, which block of rows of the input's matrix is its own, then of h's; -1 for none."""
+        return tuple(
+            rows.index(slot) if slot in rows else -1
+            for rows in (self.input_rows, self.state_rows)
+            for slot in self.slots
+        )
 
 
 _cells: dict[type, dict[str, Callable[..., Any]]] = {}
@@ -37,10 +90,11 @@ def define(weights: Any, step: Callable[..., Any], step_backward: Callable[..., 
         "step_backward": shared(step_backward),
         "slot_pattern": _constant(f"{weights.__name__}_slots", (0,) * len(spec.slots)),
         "memory_pattern": _constant(f"{weights.__name__}_memories", (0,) * len(spec.memories)),
+        "shape_of": _constant(f"{weights.__name__}_shape", spec.shape),
     }
 
 
-def _constant(name: str, value: tuple[int, ...]) -> Callable[..., Any]:
+def _constant(name: str, value: Any) -> Callable[..., Any]:
     """Return a function of the weights that is constant; its name is its own, see `fastseq.jit`."""
 
     def constant(weights):
@@ -114,6 +168,11 @@ def memory_pattern(weights):
     return _cells[type(weights)]["memory_pattern"](weights)
 
 
+def shape_of(weights):
+    """Return the cell's `Shape`."""
+    return _cells[type(weights)]["shape_of"](weights)
+
+
 @overload(step, jit_options=PIECE)
 def _step(weights, slots, h, memory):
     return _of(weights, "step")
@@ -132,3 +191,8 @@ def _slot_pattern(weights):
 @overload(memory_pattern, jit_options=PIECE)
 def _memory_pattern(weights):
     return _of(weights, "memory_pattern")
+
+
+@overload(shape_of, jit_options=PIECE)
+def _shape_of(weights):
+    return _of(weights, "shape_of")

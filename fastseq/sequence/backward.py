@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastseq.cells.contract import memory_pattern, slot_pattern, step_backward
+from fastseq.cells.contract import memory_pattern, shape_of, slot_pattern, step_backward
 from fastseq.jit import Flag, Int, Integers, Launcher, ReadReals, Reals, kernel, piece, share
 from fastseq.sequence.workspace import (
     CHUNK,
@@ -19,7 +19,7 @@ from fastseq.sequence.workspace import (
     residuals_size,
     spread_rows,
 )
-from fastseq.simd.gemm import multiply
+from fastseq.simd.gemm import multiply, multiply_runs
 from fastseq.simd.lanes import address, load, load_group, load_head, store, store_group
 from fastseq.simd.memory import clear, copy, copy_padded
 from fastseq.simd.pack import PANEL_VECTORS, column_panels_size, unpack_gates
@@ -51,6 +51,27 @@ def back_row(
 
 
 @piece
+def multiply_slots(layout, slots, first, count, gates, gates_at, columns, columns_at, at, c, c0, c_row, rows, vectors):
+    """Add to c the products of pairs' slot gradients, ``count`` of ``slots`` from ``first`` on, and some columns.
+
+    ``columns_at`` is where the column panels begin, ``at`` the first of these columns.
+    """
+    lanes, row_size = layout.lanes, layout.gates_row
+    width, run = vectors * lanes, count * lanes
+    w0 = columns_at + at * count * layout.units_padded
+    if count == slots:
+        depth = layout.slots * layout.units_padded
+        multiply(
+            gates, gates_at, row_size, 1, columns, w0, width, depth, c, c0, c_row, c, c0, c_row, rows, vectors, lanes
+        )
+    else:
+        multiply_runs(
+            gates, gates_at + first * lanes, row_size, run, layout.width - run, layout.blocks, columns, w0, width,
+            c, c0, c_row, rows, vectors, lanes,
+        )  # fmt: skip
+
+
+@piece
 def scan_back(
     weights, layout, columns_at, d_states, s0, state_stride, d_out, out_at, out_row, residuals, r0, scratch, q0,
     plan, batch, steps, pairs, low, high, reverse,
@@ -60,8 +81,7 @@ def scan_back(
     ``d_states`` holds the gradients of the final states and gets those of the initial ones.
     """
     rows, lanes, units, units_row = high - low, layout.lanes, layout.units, layout.units_row
-    depth = layout.slots * layout.units_padded
-    vectors = layout.blocks
+    shape, vectors = shape_of(weights), layout.blocks
     d_h, d_m = q0, q0 + rows * units_row
     kept_h = r0 + pairs * layout.gates_row
     kept_memory = kept_h + pairs * units_row
@@ -84,15 +104,14 @@ def scan_back(
                 d_out, (plan[low + r] * steps + time) * out_row + out_at,
                 scratch, d_h + r * units_row, d_m + r * units_row, rows * units_row,
             )  # fmt: skip
-        panels = (vectors + PANEL_VECTORS - 1) // PANEL_VECTORS
+        panels = (vectors + PANEL_VECTORS - 1) // PANEL_VECTORS if shape.state_slots > 0 else 0
         for i in range(panels):
             # Up and down in turns: a step begins with the panel that the one before has left in the cache.
             first = (panels - 1 - i if t % 2 else i) * PANEL_VECTORS
             some = min(PANEL_VECTORS, vectors - first)
-            multiply(
-                residuals, r0 + pair * layout.gates_row, layout.gates_row, 1,
-                weights.panels, columns_at + first * lanes * depth, some * lanes, depth,
-                scratch, d_h + first * lanes, units_row, scratch, d_h + first * lanes, units_row, active, some, lanes,
+            multiply_slots(
+                layout, shape.slots, shape.state_first, shape.state_slots, residuals, r0 + pair * layout.gates_row,
+                weights.panels, columns_at, first * lanes, scratch, d_h + first * lanes, units_row, active, some,
             )  # fmt: skip
         t -= 1
     for r in range(rows):
@@ -139,8 +158,14 @@ def scatter_inputs(scratch, q0, row_size, x, k0, some, plan, batch, steps, input
 
 
 @piece
+def panel_rows(layout):
+    """Return the number of rows of a panel: the biases, inputs, and units if there is a product with h."""
+    return 1 + layout.inputs + (layout.units if layout.state_slots > 0 else 0)
+
+
+@piece
 def weight_gradient(
-    layout, d_panels, panels_at, blocks_from, blocks_to, k_from, k_to, x, residuals, r0, scratch, q0,
+    layout, d_panels, panels_at, panels_from, panels_to, k_from, k_to, x, residuals, r0, scratch, q0,
     plan, batch, steps, pairs, reverse,
 ):  # fmt: skip
     """Compute the rows k_from..k_to of some gate panels' gradients (k = 0 is the bias, then inputs, then h).
@@ -148,64 +173,75 @@ def weight_gradient(
     Some pairs at a time, so that their slot gradients, which serve all rows of a panel, and their inputs and h, which
     serve all panels, stay in the cache meanwhile.
     """
-    inputs, lanes, width = layout.inputs, layout.lanes, layout.width
-    panel = (1 + inputs + layout.units) * width
-    kept_h = r0 + pairs * layout.gates_row
+    inputs, lanes, gates_row = layout.inputs, layout.lanes, layout.gates_row
+    kept_h = r0 + pairs * gates_row
     x_from, x_to = max(k_from - 1, 0), min(k_to - 1, inputs)
     h_from, h_to = max(k_from - 1 - inputs, 0), k_to - 1 - inputs
     x_row = spread_rows(layout.inputs_padded, lanes)
     one = q0 + PAIRS * x_row
     scratch[one] = 1.0
-    for block in range(blocks_from, blocks_to):
-        clear(d_panels, panels_at + block * panel + k_from * width, (k_to - k_from) * width, lanes)
-    for first in range(0, pairs, PAIRS):
+    for first in range(0, max(pairs, 1), PAIRS):
         count = min(PAIRS, pairs - first)
-        if x_from < x_to:
+        if x_from < x_to and count > 0:
             gather_inputs(
                 x, x_from, x_to - x_from, scratch, q0, x_row, plan, batch, steps, inputs, first, count, reverse, lanes
             )
         h = kept_h + first * layout.units_row + h_from
-        for block in range(blocks_from, blocks_to):
-            slots = r0 + first * layout.gates_row + block * width
-            at = panels_at + block * panel
+        for panel in range(panels_from, panels_to):
+            block = panel * layout.group
+            wide = min(layout.group, layout.blocks - block)
+            slots = r0 + first * gates_row + block * layout.width
+            at = panels_at + block * layout.panels_block
             if k_from == 0:
+                width, vectors = wide * layout.width, wide * layout.slots
+                if first == 0:
+                    clear(d_panels, at, width, lanes)
                 multiply(
-                    scratch, one, 0, 0, residuals, slots, layout.gates_row, count,
-                    d_panels, at, width, d_panels, at, width, 1, layout.slots, lanes,
+                    scratch, one, 0, 0, residuals, slots, gates_row, count,
+                    d_panels, at, width, d_panels, at, width, 1, vectors, lanes,
                 )  # fmt: skip
+            at += wide * layout.width
+            vectors = wide * layout.input_slots
+            width = vectors * lanes
             if x_from < x_to:
-                to = at + (1 + x_from) * width
+                to, some = at + x_from * width, x_to - x_from
+                if first == 0:
+                    clear(d_panels, to, some * width, lanes)
                 multiply(
-                    scratch, q0, 1, x_row, residuals, slots, layout.gates_row, count,
-                    d_panels, to, width, d_panels, to, width, x_to - x_from, layout.slots, lanes,
+                    scratch, q0, 1, x_row, residuals, slots + layout.input_first * lanes, gates_row, count,
+                    d_panels, to, width, d_panels, to, width, some, vectors, lanes,
                 )  # fmt: skip
             if h_from < h_to:
-                to = at + (1 + inputs + h_from) * width
+                at += inputs * width
+                vectors = wide * layout.state_slots
+                width = vectors * lanes
+                to, some = at + h_from * width, h_to - h_from
+                if first == 0:
+                    clear(d_panels, to, some * width, lanes)
                 multiply(
-                    residuals, h, 1, layout.units_row, residuals, slots, layout.gates_row, count,
-                    d_panels, to, width, d_panels, to, width, h_to - h_from, layout.slots, lanes,
+                    residuals, h, 1, layout.units_row, residuals, slots + layout.state_first * lanes, gates_row, count,
+                    d_panels, to, width, d_panels, to, width, some, vectors, lanes,
                 )  # fmt: skip
 
 
 @piece
 def recurrent_columns_size(layout):
     """Return the number of elements of one direction's column panels of the recurrent matrix."""
-    return column_panels_size(layout.units, layout.units, layout.slots, layout.lanes)
+    return column_panels_size(layout.units, layout.units, layout.state_slots, layout.lanes)
 
 
 @piece
 def input_columns_size(layout):
     """Return the number of elements of one direction's column panels of the input matrix."""
-    return column_panels_size(layout.inputs, layout.units, layout.slots, layout.lanes)
+    return column_panels_size(layout.inputs, layout.units, layout.input_slots, layout.lanes)
 
 
 @piece
 def input_gradient(
-    layout, columns, columns_at, d_x, residuals, r0, scratch, q0, plan, batch, steps, first, count, reverse, add
+    weights, layout, columns_at, d_x, residuals, r0, scratch, q0, plan, batch, steps, first, count, reverse, add
 ):  # fmt: skip
     """Compute the input gradients of ``count`` pairs from ``first`` on; ``add`` them to what is there, or write."""
-    inputs, lanes = layout.inputs, layout.lanes
-    depth = layout.slots * layout.units_padded
+    inputs, lanes, shape = layout.inputs, layout.lanes, shape_of(weights)
     vectors = layout.inputs_padded // lanes
     for panel in range(0, vectors, PANEL_VECTORS):
         wide = min(PANEL_VECTORS, vectors - panel)
@@ -217,10 +253,9 @@ def input_gradient(
             )
         else:
             clear(scratch, q0, count * row_size, lanes)
-        multiply(
-            residuals, r0 + first * layout.gates_row, layout.gates_row, 1,
-            columns, columns_at + k0 * depth, row_size, depth,
-            scratch, q0, row_size, scratch, q0, row_size, count, wide, lanes,
+        multiply_slots(
+            layout, shape.slots, shape.input_first, shape.input_slots, residuals, r0 + first * layout.gates_row,
+            weights.panels, columns_at, k0, scratch, q0, row_size, count, wide,
         )  # fmt: skip
         scatter_inputs(scratch, q0, row_size, d_x, k0, some, plan, batch, steps, inputs, first, count, reverse, lanes)
 
@@ -243,24 +278,24 @@ def scan_task(
 
 @piece
 def merged_task(
-    task, layout, columns, x, residuals, d_panels, d_x, scratch, plan, batch, steps, directions, pairs,
+    task, weights, layout, x, residuals, d_panels, d_x, scratch, plan, batch, steps, directions, pairs,
     groups, parts, chunks,
 ):  # fmt: skip
     """Compute a part of the weight gradients of one direction, then a share of the first direction's input gradient."""
     tasks = directions * groups * parts
     d, group, part = task // (groups * parts), task // parts % groups, task % parts
-    depth = 1 + layout.inputs + layout.units
+    rows = panel_rows(layout)
     own = task * merged_scratch_size(layout)
     weight_gradient(
-        layout, d_panels, d * layout.blocks * depth * layout.width,
-        layout.blocks * group // groups, layout.blocks * (group + 1) // groups,
-        depth * part // parts, depth * (part + 1) // parts,
+        layout, d_panels, d * layout.blocks * layout.panels_block,
+        layout.panels * group // groups, layout.panels * (group + 1) // groups,
+        rows * part // parts, rows * (part + 1) // parts,
         x, residuals, d * residuals_size(layout, pairs), scratch, own, plan, batch, steps, pairs, d == 1,
     )  # fmt: skip
     for chunk in range(chunks * task // tasks, chunks * (task + 1) // tasks):
         first = chunk * CHUNK
         input_gradient(
-            layout, columns, directions * recurrent_columns_size(layout), d_x, residuals, 0, scratch, own,
+            weights, layout, directions * recurrent_columns_size(layout), d_x, residuals, 0, scratch, own,
             plan, batch, steps, first, min(CHUNK, pairs - first), False, False,
         )  # fmt: skip
 
@@ -268,12 +303,13 @@ def merged_task(
 @piece
 def last_task(
     task,
+    weights,
     layout,
-    columns,
     residuals,
     d_panels,
     d_x,
     d_parameters,
+    order,
     biases,
     scratch,
     plan,
@@ -286,16 +322,17 @@ def last_task(
     inputs, units, blocks = layout.inputs, layout.units, layout.blocks
     if task < directions * blocks:
         d = task // blocks
-        panels = d * blocks * (1 + inputs + units) * layout.width
-        to = d * layout.slots * units * (inputs + units + biases)
+        with_bias = 1 if biases else 0
+        rows = layout.input_slots * (inputs + with_bias) + layout.state_slots * (units + with_bias)
         unpack_gates(
-            d_panels, panels, task - d * blocks, d_parameters, to, biases, inputs, units, layout.slots, layout.lanes
-        )
+            d_panels, d * blocks * layout.panels_block, task - d * blocks, d_parameters, d * units * rows, order,
+            biases, inputs, units, layout.slots, layout.input_slots, layout.state_slots, layout.group, layout.lanes,
+        )  # fmt: skip
         return
     chunk = task - directions * blocks
     first = chunk * CHUNK
     input_gradient(
-        layout, columns, 2 * recurrent_columns_size(layout) + input_columns_size(layout), d_x,
+        weights, layout, 2 * recurrent_columns_size(layout) + input_columns_size(layout), d_x,
         residuals, residuals_size(layout, pairs), scratch, chunk * merged_scratch_size(layout),
         plan, batch, steps, first, min(CHUNK, pairs - first), True, True,
     )  # fmt: skip
@@ -307,9 +344,10 @@ def make_backward(cell: Any) -> Any:
     Its arguments: column panels of the recurrent matrices, then of the input matrices, of all directions; x (B, T, F);
     d_states (1 + M, D, B, H), of the final states in and of the initial ones out; d_out (B, T, D * H); residuals from
     forward; d_panels, scratch for the weight gradients as gate panels; d_x (B, T, F), written at valid steps (size 0:
-    not wanted); d_parameters, written: per direction the gradients of w_ih, w_hh and ``biases`` times that of the bias
-    (see `simd.pack.unpack_gates`); scratch; the plan's numbers; B, T, F, H, L, D; number of pairs, shards, rows of the
-    largest shard; the number of threads to share the weight gradients among; whether d_x is wanted; biases.
+    not wanted); d_parameters, written: per direction the gradients of w_ih, w_hh and, if there are biases, b_ih and
+    b_hh (see `simd.pack.unpack_gates`); scratch; the plan's numbers; B, T, F, H, L, D; number of pairs, shards, rows of
+    the largest shard; the number of threads to share the weight gradients among; whether d_x is wanted; the order of
+    the matrices' rows (`CellSpec.order`); whether there are biases.
     """
 
     @kernel(label=cell.__name__)
@@ -317,26 +355,26 @@ def make_backward(cell: Any) -> Any:
         columns: ReadReals, x: ReadReals, d_states: Reals, d_out: ReadReals, residuals: Reals, d_panels: Reals,
         d_x: Reals, d_parameters: Reals, scratch: Reals, plan: Integers,
         batch: Int, steps: Int, inputs: Int, units: Int, lanes: Int, directions: Int, pairs: Int, shards: Int,
-        largest: Int, workers: Int, want_x: Flag, biases: Int, launcher: Launcher,
+        largest: Int, workers: Int, want_x: Flag, order: Integers, biases: Flag, launcher: Launcher,
     ):  # fmt: skip
         weights = cell(address(columns))
-        layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
+        layout = layout_of(inputs, units, shape_of(weights), lanes)
         scan = (
             weights, layout, address(d_states), address(d_out), address(residuals), address(scratch), address(plan),
             batch, steps, directions, pairs, shards, largest,
         )  # fmt: skip
         share(launcher, shards * directions, scan_task, scan)
-        groups = min(layout.blocks, workers)
+        groups = min(layout.panels, workers)
         parts = (workers + directions * groups - 1) // (directions * groups)
         chunks = (pairs + CHUNK - 1) // CHUNK if want_x else 0
         merged = (
-            layout, address(columns), address(x), address(residuals), address(d_panels), address(d_x),
+            weights, layout, address(x), address(residuals), address(d_panels), address(d_x),
             address(scratch), address(plan), batch, steps, directions, pairs, groups, parts, chunks,
         )  # fmt: skip
         share(launcher, directions * groups * parts, merged_task, merged)
         last = (
-            layout, address(columns), address(residuals), address(d_panels), address(d_x), address(d_parameters),
-            biases, address(scratch), address(plan), batch, steps, directions, pairs,
+            weights, layout, address(residuals), address(d_panels), address(d_x), address(d_parameters),
+            address(order), biases, address(scratch), address(plan), batch, steps, directions, pairs,
         )  # fmt: skip
         again = chunks if directions == 2 else 0
         worth = again > 0 or (inputs + units) * units > UNPACKED_ALONE

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from fastseq.cells.contract import memory_pattern, slot_pattern, step
+from fastseq.cells.contract import memory_pattern, shape_of, slot_pattern, step
 from fastseq.jit import Flag, Int, Integers, Launcher, ReadReals, Reals, kernel, piece, share
 from fastseq.sequence.workspace import (
     TILE_ROWS,
@@ -50,51 +50,108 @@ def finish(weights, layout, acc, at, z, h_at, to, memory, memory_at, memory_stri
 
 
 @piece
+def fill_slots(weights, layout, w0, wide, z, x_at, rows, acc, acc0):
+    """Make the slots of some rows and of the panel at ``w0``, of ``wide`` blocks: the biases, then x, then h."""
+    panels, lanes, shape = weights.panels, layout.lanes, shape_of(weights)
+    width = wide * layout.width
+    if shape.input_slots == shape.slots and shape.state_slots == shape.slots:
+        depth = layout.inputs + layout.units
+        multiply(
+            z, x_at, layout.z_row, 1, panels, w0 + width, width, depth, panels, w0, 0,
+            acc, acc0, width, rows, wide * layout.slots, lanes,
+        )  # fmt: skip
+        return
+    for slot in range(shape.slots):
+        if slot < shape.input_first or slot >= shape.input_first + shape.input_slots:
+            bias = load(panels, w0 + slot * lanes)
+            for r in range(rows):
+                store(acc, acc0 + r * width + slot * lanes, bias)
+    first, vectors = shape.input_first * lanes, wide * shape.input_slots
+    multiply(
+        z, x_at, layout.z_row, 1, panels, w0 + width, vectors * lanes, layout.inputs, panels, w0 + first, 0,
+        acc, acc0 + first, width, rows, vectors, lanes,
+    )  # fmt: skip
+    if shape.state_slots > 0:
+        at = w0 + width + layout.inputs * vectors * lanes
+        first, vectors = shape.state_first * lanes, wide * shape.state_slots
+        multiply(
+            z, x_at + layout.inputs, layout.z_row, 1, panels, at, vectors * lanes, layout.units,
+            acc, acc0 + first, width, acc, acc0 + first, width, rows, vectors, lanes,
+        )  # fmt: skip
+
+
+@piece
+def fill_row(weights, layout, w0, z, x_at, acc, acc0):
+    """Make the slots of one row and of two full panels that follow one another at ``w0``."""
+    panels, lanes, shape = weights.panels, layout.lanes, shape_of(weights)
+    panel, width = shape.group * layout.panels_block, shape.group * layout.width
+    if shape.input_slots == shape.slots and shape.state_slots == shape.slots:
+        depth = layout.inputs + layout.units
+        multiply_row(
+            z, x_at, 1, panels, w0 + width, panel, width, depth, panels, w0, panel,
+            acc, acc0, width, shape.group * layout.slots, lanes,
+        )  # fmt: skip
+        return
+    for slot in range(shape.slots):
+        if slot < shape.input_first or slot >= shape.input_first + shape.input_slots:
+            store(acc, acc0 + slot * lanes, load(panels, w0 + slot * lanes))
+            store(acc, acc0 + width + slot * lanes, load(panels, w0 + panel + slot * lanes))
+    first, vectors = shape.input_first * lanes, shape.group * shape.input_slots
+    multiply_row(
+        z, x_at, 1, panels, w0 + width, panel, vectors * lanes, layout.inputs, panels, w0 + first, panel,
+        acc, acc0 + first, width, vectors, lanes,
+    )  # fmt: skip
+    if shape.state_slots > 0:
+        at = w0 + width + layout.inputs * vectors * lanes
+        first, vectors = shape.state_first * lanes, shape.group * shape.state_slots
+        multiply_row(
+            z, x_at + layout.inputs, 1, panels, at, panel, vectors * lanes, layout.units, acc, acc0 + first, width,
+            acc, acc0 + first, width, vectors, lanes,
+        )  # fmt: skip
+
+
+@piece
 def advance(weights, layout, panels_at, z, current, following, rows, memory, m0, m_stride, acc, acc0, kept, downwards):
     """Advance ``rows`` rows by one step.
 
     Reads ``x`` and h from the rows of z at ``current``; writes h to those at ``following`` and the memories in place.
-    Blocks are independent of one another: callers turn the order round from step to step (``downwards``), so that a
+    Panels are independent of one another: callers turn the order round from step to step (``downwards``), so that a
     step begins with the weights that the one before has left in the cache.
     """
-    panels, width, lanes = weights.panels, layout.width, layout.lanes
-    depth = layout.inputs + layout.units
-    panel = (1 + depth) * width
+    lanes, shape = layout.lanes, shape_of(weights)
     x_at = current + layout.inputs_padded - layout.inputs
     h_at, to = current + layout.inputs_padded, following + layout.inputs_padded
-    pairs = layout.blocks // 2 if rows == 1 else 0
-    turns = layout.blocks - pairs
+    pairs = layout.blocks // shape.group // 2 if rows == 1 else 0
+    turns = layout.panels - pairs
     for i in range(turns):
         turn = turns - 1 - i if downwards else i
         if turn < pairs:
-            w0 = panels_at + 2 * turn * panel
-            multiply_row(
-                z, x_at, 1, panels, w0 + width, panel, width, depth, panels, w0, panel,
-                acc, acc0, width, layout.slots, lanes,
-            )  # fmt: skip
-            for one in range(2):
-                block = 2 * turn + one
+            first = 2 * turn * shape.group
+            fill_row(weights, layout, panels_at + first * layout.panels_block, z, x_at, acc, acc0)
+            for one in range(2 * shape.group):
+                block = first + one
                 e = block * lanes
                 finish(
-                    weights, layout, acc, acc0 + one * width, z, h_at + e, to + e, memory, m0 + e, m_stride,
+                    weights, layout, acc, acc0 + one * layout.width, z, h_at + e, to + e, memory, m0 + e, m_stride,
                     kept, 0, block,
                 )  # fmt: skip
             continue
-        block = turn + pairs
-        w0, e = panels_at + block * panel, block * lanes
+        first_block = (turn + pairs) * shape.group
+        wide = 1 if shape.group == 1 else min(shape.group, layout.blocks - first_block)
+        w0 = panels_at + first_block * layout.panels_block
         for first in range(0, rows, TILE_ROWS):
             some = min(TILE_ROWS, rows - first)
-            multiply(
-                z, x_at + first * layout.z_row, layout.z_row, 1, panels, w0 + width, width, depth, panels, w0, 0,
-                acc, acc0, width, some, layout.slots, lanes,
-            )  # fmt: skip
+            fill_slots(weights, layout, w0, wide, z, x_at + first * layout.z_row, some, acc, acc0)
             for r in range(some):
                 row = first + r
-                finish(
-                    weights, layout, acc, acc0 + r * width,
-                    z, h_at + row * layout.z_row + e, to + row * layout.z_row + e,
-                    memory, m0 + row * layout.units_row + e, m_stride, kept, row, block,
-                )  # fmt: skip
+                for one in range(wide):
+                    block = first_block + one
+                    e = block * lanes
+                    finish(
+                        weights, layout, acc, acc0 + (r * wide + one) * layout.width,
+                        z, h_at + row * layout.z_row + e, to + row * layout.z_row + e,
+                        memory, m0 + row * layout.units_row + e, m_stride, kept, row, block,
+                    )  # fmt: skip
 
 
 @piece
@@ -177,7 +234,7 @@ def forward_task(
     d, shard = task // shards, task % shards
     bounds = 2 * batch + (plan[batch] if batch > 0 else 0) + 1 + shard
     scan(
-        weights, layout, d * layout.blocks * (1 + layout.inputs + units) * layout.width, x,
+        weights, layout, d * layout.blocks * layout.panels_block, x,
         states, d * batch * units, directions * batch * units, out, d * units, directions * units,
         residuals, d * residuals_size(layout, pairs), scratch, task * forward_scratch_size(layout, largest),
         plan, batch, steps, pairs, plan[bounds], plan[bounds + 1], d == 1, keep,
@@ -199,7 +256,7 @@ def make_forward(cell: Any) -> Any:
         pairs: Int, shards: Int, largest: Int, keep: Flag, launcher: Launcher,
     ):  # fmt: skip
         weights = cell(address(panels))
-        layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
+        layout = layout_of(inputs, units, shape_of(weights), lanes)
         arguments = (
             weights, layout, address(x), address(states), address(out), address(residuals), address(scratch),
             address(plan), batch, steps, directions, pairs, shards, largest, keep,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastseq.cells.contract import memory_pattern, slot_pattern
+from fastseq.cells.contract import shape_of
 from fastseq.jit import Int, Integers, Launcher, ReadReals, ReadRows, kernel, piece, share
 from fastseq.sequence.forward import Kept, advance
 from fastseq.sequence.workspace import layout_of
@@ -47,7 +47,7 @@ FUNCTION   which (see `simd.elementwise`), place of its slope
 def recurrent_step(weights, constants, vectors, head, at, rows, lanes):
     """Advance a recurrent layer; its h stands in z, where the next step finds it."""
     inputs, units = head[at + 5], head[at + 6]
-    layout = layout_of(inputs, units, len(slot_pattern(weights)), len(memory_pattern(weights)), lanes)
+    layout = layout_of(inputs, units, shape_of(weights), lanes)
     z, following, z_row = head[at + 8], head[at + 9], layout.z_row
     h = z + layout.inputs_padded
     for r in range(rows):
@@ -132,9 +132,8 @@ def move_states(weights, vectors, states, head, ids, low, rows, inwards, lanes):
     at = len(HEAD)
     for _ in range(head[INSTRUCTIONS]):
         if head[at] == RECURRENT:
-            memories = len(memory_pattern(weights))
-            layout = layout_of(head[at + 5], head[at + 6], len(slot_pattern(weights)), memories, lanes)
-            for j in range(1 + memories):
+            layout = layout_of(head[at + 5], head[at + 6], shape_of(weights), lanes)
+            for j in range(1 + layout.memories):
                 stride = layout.units_row if j else layout.z_row
                 memory = head[at + 10] + (j - 1) * head[ROWS] * layout.units_row
                 first = memory if j else head[at + 8] + layout.inputs_padded

@@ -1,6 +1,7 @@
 """Residuals and scratch: what is allocated, its layout, who writes it.
 
-B rows, T steps, F inputs, H units, S slots, M memories, L lanes. H' is H and F' is F rounded up to whole vectors.
+B rows, T steps, F inputs, H units, S slots, M memories, L lanes. H' is H and F' is F rounded up to whole vectors. G
+blocks of units share a panel: one, or as many as make its rows as wide as a tile.
 A *pair* is a valid (step, row); pairs are numbered p with steps ascending and rows longest first: p = start[t] + row.
 
 ======================  =================  ===========================================================================
@@ -11,7 +12,7 @@ h before (residual)     H'                 forward
 memories before         M H'               forward
 z (scratch, twice)      F' + H'            forward: the operand of a step, ``x`` right before h; two, taken in turns
 memories (scratch)      M H'               forward, in place
-acc (scratch)           S L                forward: the slots of `TILE_ROWS` rows and one block
+acc (scratch)           G S L              forward: the slots of `TILE_ROWS` rows and one panel
 d_h (scratch)           H'                 backward
 d_memories (scratch)    M H'               backward
 ======================  =================  ===========================================================================
@@ -48,7 +49,14 @@ class Layout(NamedTuple):
     memories: int
     lanes: int
     blocks: int
+    group: int
+    panels: int
     width: int
+    input_first: int
+    input_slots: int
+    state_first: int
+    state_slots: int
+    panels_block: int
     inputs_padded: int
     units_padded: int
     gates_row: int
@@ -65,21 +73,28 @@ def spread_rows(elements, lanes):
 
 
 @shared
-def layout_of(inputs, units, slots, memories, lanes):
-    """Return the `Layout` of a layer."""
+def layout_of(inputs, units, shape, lanes):
+    """Return the `Layout` of a layer; ``shape`` is its cell's (see `cells.contract`)."""
     units_padded = (units + lanes - 1) // lanes * lanes
     inputs_padded = (inputs + lanes - 1) // lanes * lanes
     return Layout(
         inputs,
         units,
-        slots,
-        memories,
+        shape.slots,
+        shape.memories,
         lanes,
         units_padded // lanes,
-        slots * lanes,
+        shape.group,
+        (units_padded // lanes + shape.group - 1) // shape.group,
+        shape.slots * lanes,
+        shape.input_first,
+        shape.input_slots,
+        shape.state_first,
+        shape.state_slots,
+        (shape.slots + inputs * shape.input_slots + units * shape.state_slots) * lanes,
         inputs_padded,
         units_padded,
-        spread_rows(slots * units_padded, lanes),
+        spread_rows(shape.slots * units_padded, lanes),
         spread_rows(units_padded, lanes),
         spread_rows(inputs_padded + units_padded, lanes),
     )
@@ -94,7 +109,7 @@ def residuals_size(layout, pairs):
 @shared
 def forward_scratch_size(layout, rows):
     """Return the number of elements of scratch that forward needs for a shard of ``rows`` rows."""
-    acc = max(TILE_ROWS, 2) * layout.width
+    acc = max(TILE_ROWS, 2) * layout.group * layout.width
     return rows * (2 * layout.z_row + layout.memories * layout.units_row) + acc
 
 

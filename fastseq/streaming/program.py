@@ -148,14 +148,13 @@ class _Writer:
     def recurrent(self, layer: Recurrent) -> None:
         """Add the layers of a stack."""
         self.cell = self.cell or layer.cell
-        spec = layer.cell.spec
         for number in range(layer.num_layers):
             units = layer.hidden_size
-            layout = layout_of(self.features, units, len(spec.slots), len(spec.memories), self.lanes)
+            layout = layout_of(self.features, units, layer.cell.spec.shape, self.lanes)
             panels = self.put(layer.packed(number).panels(columns=False)[0])
             z, following = (self.room(self.rows * layout.z_row) for _ in range(2))
             memory = self.room(max(1, layout.memories) * self.rows * layout.units_row)
-            acc = self.room((2 if self.rows == 1 else TILE_ROWS) * layout.width)
+            acc = self.room((2 if self.rows == 1 else TILE_ROWS) * layout.group * layout.width)
             h = z + layout.inputs_padded
             memories = [memory + j * self.rows * layout.units_row for j in range(layout.memories)]
             kept = self.state_size

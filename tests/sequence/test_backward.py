@@ -12,7 +12,7 @@ from fastseq.autograd import recurrent as recurrence
 from fastseq.autograd.recurrent import PackedLayer, recurrent
 from fastseq.autograd.tensor import Tensor
 from tests.sequence.linear_cell import LinearWeights, case, expected, run
-from tests.sequence.test_forward import SIZES
+from tests.sequence.test_forward import SIZES, each_cell
 
 CANARY = -12345.0
 MARGIN = 64
@@ -59,10 +59,11 @@ def guarded(monkeypatch) -> Iterator[GuardedPool]:
     recurrence._call.cache_clear()
 
 
+@each_cell
 @pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize("sizes", SIZES)
-def test_all_gradients_are_exact(sizes, directions, rng, guarded):
-    given = case(rng, *sizes, directions)
+def test_all_gradients_are_exact(sizes, directions, cell, rng, guarded):
+    given = case(rng, *sizes, directions, cell)
     got, want = run(given), expected(given)
     assert got.keys() == want.keys()
     for name in want:
@@ -70,21 +71,23 @@ def test_all_gradients_are_exact(sizes, directions, rng, guarded):
     guarded.check()
 
 
-def test_more_pairs_than_a_product_takes_at_a_time(rng, guarded):
+@each_cell
+def test_more_pairs_than_a_product_takes_at_a_time(cell, rng, guarded):
     # several chunks of pairs, of inputs and of units, none of them full
-    given = case(rng, 70, 3, 101, 99, 2)
+    given = case(rng, 70, 3, 101, 99, 2, cell)
     got, want = run(given), expected(given)
     for name in want:
         np.testing.assert_array_equal(got[name], want[name], err_msg=name)
     guarded.check()
 
 
+@each_cell
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 16])
-def test_any_number_of_tasks(count, rng, guarded, shards):
+def test_any_number_of_tasks(count, cell, rng, guarded, shards):
     # weight gradients are cut by blocks, then by rows of a panel: few blocks for many threads, and the reverse
     shards(count)
     for sizes in ((9, 3, 4, 5), (20, 2, 3, 70)):
-        given = case(rng, *sizes, 2)
+        given = case(rng, *sizes, 2, cell)
         got, want = run(given), expected(given)
         for name in want:
             np.testing.assert_array_equal(got[name], want[name], err_msg=name)

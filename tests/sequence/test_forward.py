@@ -8,17 +8,28 @@ import pytest
 import fastseq as fs
 from fastseq.autograd.recurrent import PackedLayer, recurrent
 from fastseq.autograd.tensor import Tensor
-from tests.sequence.linear_cell import LinearWeights, case, expected, run
+from tests.sequence.linear_cell import CELLS, LinearWeights, case, expected, run
 
 # (B, T, F, H): on and off lanes (8), tile rows (6, 4, 2, 1; 24), blocks
-SIZES = [(1, 1, 1, 1), (1, 4, 3, 24), (2, 3, 8, 8), (7, 3, 5, 9), (25, 4, 1, 3), (53, 2, 17, 16), (5, 3, 100, 2)]
+SIZES = [
+    (1, 1, 1, 1),
+    (1, 4, 3, 24),
+    (2, 3, 8, 8),
+    (7, 3, 5, 9),
+    (25, 4, 1, 3),
+    (53, 2, 17, 16),
+    (5, 3, 100, 2),
+    (3, 3, 2, 75),
+]
+each_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.__name__.split("_")[0])
 FORWARD = ("out", "h", "m")
 
 
+@each_cell
 @pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize("sizes", SIZES)
-def test_outputs_and_states_are_exact(sizes, directions, rng):
-    given = case(rng, *sizes, directions)
+def test_outputs_and_states_are_exact(sizes, directions, cell, rng):
+    given = case(rng, *sizes, directions, cell)
     got, want = run(given), expected(given)
     for name in FORWARD:
         np.testing.assert_array_equal(got[name], want[name], err_msg=name)
@@ -66,19 +77,21 @@ def test_rows_of_no_length_keep_their_states(rng):
         assert not got["out"][row].any()
 
 
+@each_cell
 @pytest.mark.parametrize("sizes", [(0, 3, 2, 4), (3, 0, 2, 4), (0, 0, 1, 1)])
-def test_no_rows_or_no_steps(sizes, rng):
-    given = case(rng, *sizes, 2)
+def test_no_rows_or_no_steps(sizes, cell, rng):
+    given = case(rng, *sizes, 2, cell)
     got, want = run(given), expected(given)
     for name in want:
         np.testing.assert_array_equal(got[name], want[name], err_msg=name)
 
 
+@each_cell
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 40])
 @pytest.mark.parametrize("sizes", [(7, 4, 3, 9), (2, 3, 2, 5), (30, 2, 2, 3)])
-def test_shards_meet_at_no_seam(sizes, count, rng, shards):
+def test_shards_meet_at_no_seam(sizes, count, cell, rng, shards):
     # shards of unequal size, empty ones among them
-    given = case(rng, *sizes, 2)
+    given = case(rng, *sizes, 2, cell)
     shards(count)
     got, want = run(given), expected(given)
     for name in want:

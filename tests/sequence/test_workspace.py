@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastseq.cells.contract import CellSpec
 from fastseq.sequence.workspace import (
     TILE_ROWS,
     forward_scratch_size,
@@ -15,6 +16,8 @@ from fastseq.sequence.workspace import (
     plan_batch,
     spread_rows,
 )
+
+SHAPE = CellSpec(slots=("a", "b", "c", "d"), memories=("m",)).shape
 
 
 @given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 5))
@@ -65,7 +68,7 @@ def test_sizes_are_whole_vectors(dtype, lanes):
     assert lanes_per_vector(np.dtype(dtype)) == lanes
     for inputs in range(1, 140, 7):
         for units in range(1, 140, 7):
-            layout = layout_of(inputs, units, 4, 1, lanes)
+            layout = layout_of(inputs, units, SHAPE, lanes)
             assert layout.units_padded - units in range(lanes) and layout.units_padded % lanes == 0
             assert layout.inputs_padded - inputs in range(lanes) and layout.inputs_padded % lanes == 0
             assert layout.blocks * lanes == layout.units_padded

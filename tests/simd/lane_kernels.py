@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import operator
 
-from fastseq.jit import Int, ReadReals, Reals, kernel
+from fastseq.jit import Flag, Int, Integers, ReadReals, Reals, kernel
 from fastseq.simd import math
-from fastseq.simd.gemm import multiply, multiply_row
+from fastseq.simd.gemm import multiply, multiply_row, multiply_runs
 from fastseq.simd.lanes import (
     address,
     at_least,
@@ -156,9 +156,22 @@ def multiply_row_flat(
 
 
 @kernel
+def multiply_runs_flat(
+    a: ReadReals, a0: Int, a_row: Int, run: Int, a_jump: Int, runs: Int, w: ReadReals, w0: Int, w_k: Int,
+    c: Reals, c0: Int, c_row: Int, rows: Int, vectors: Int, lanes: Int,
+):  # fmt: skip
+    """`multiply_runs` with all its arguments."""
+    multiply_runs(a, a0, a_row, run, a_jump, runs, w, w0, w_k, c, c0, c_row, rows, vectors, lanes)
+
+
+@kernel
 def unpack_all_gates(
-    panels: ReadReals, at: Int, matrices: Reals, to: Int, biases: Int, inputs: Int, units: Int, slots: Int, lanes: Int
-):
+    panels: ReadReals, at: Int, matrices: Reals, to: Int, order: Integers, biases: Flag, inputs: Int, units: Int,
+    slots: Int, input_slots: Int, state_slots: Int, group: Int, lanes: Int,
+):  # fmt: skip
     """Read all blocks back."""
     for block in range((units + lanes - 1) // lanes):
-        unpack_gates(address(panels), at, block, address(matrices), to, biases, inputs, units, slots, lanes)
+        unpack_gates(
+            address(panels), at, block, address(matrices), to, address(order), biases,
+            inputs, units, slots, input_slots, state_slots, group, lanes,
+        )  # fmt: skip

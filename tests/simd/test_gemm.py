@@ -7,7 +7,7 @@ import pytest
 
 from fastseq.simd import gemm
 from fastseq.simd.lanes import LANES, cpu_features
-from tests.simd.lane_kernels import accumulate_flat, multiply_flat, multiply_row_flat
+from tests.simd.lane_kernels import accumulate_flat, multiply_flat, multiply_row_flat, multiply_runs_flat
 
 DTYPES = [np.float32, np.float64]
 
@@ -158,6 +158,33 @@ def test_two_panels_at_once_give_the_bits_of_each_by_itself(vectors, dtype, rng)
         assert c[at : at + width].tobytes() == want.tobytes()
         c[at : at + width] = -77
     assert (c == -77).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("run", "runs", "jump"), [(1, 1, 0), (3, 7, 2), (24, 3, 8), (5, 4, 0)])
+@pytest.mark.parametrize("vectors", [1, 3, 4, 6])
+def test_gaps_in_k_change_no_bit(vectors, run, runs, jump, dtype, rng):
+    columns = vectors * lanes_of(dtype)
+    depth, row_size = run * runs, (run + jump) * runs + 3
+    a, w = rng.standard_normal((13, row_size)).astype(dtype), rng.standard_normal((depth, columns)).astype(dtype)
+    k = (np.arange(runs)[:, None] * (run + jump) + np.arange(run)).ravel() + 1
+    start = rng.standard_normal((13, columns)).astype(dtype)
+    a[:, np.setdiff1d(np.arange(row_size), k)] = np.nan  # what is jumped over is not read
+    for rows in (1, 2, 3, 6, 13):
+        want, c = start[:rows].copy(), np.full(13 * (columns + 5) + 9, -77.0, dtype)
+        dense = np.ascontiguousarray(a[:rows, k])
+        accumulate_flat(
+            dense.ravel(), depth, w.ravel(), columns, depth, want.reshape(-1), columns, rows, vectors, lanes_of(dtype)
+        )
+        inside = 9 + np.arange(rows)[:, None] * (columns + 5) + np.arange(columns)
+        c[inside] = start[:rows]
+        multiply_runs_flat(
+            a.ravel(), 1, row_size, run, jump, runs, w.ravel(), 0, columns, c, 9, columns + 5,
+            rows, vectors, lanes_of(dtype),
+        )  # fmt: skip
+        assert c[inside].tobytes() == want.tobytes()
+        c[inside] = -77
+        assert (c == -77).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
