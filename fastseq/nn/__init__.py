@@ -23,6 +23,7 @@ from fastseq.nn.crf import CRF
 from fastseq.nn.ctc import CTCLoss
 from fastseq.nn.dropout import Dropout, VariationalDropout
 from fastseq.nn.embedding import Embedding
+from fastseq.nn.gru import GRU
 from fastseq.nn.linear import Linear
 from fastseq.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
 from fastseq.nn.losses_likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss, QuantileLoss
@@ -62,6 +63,7 @@ __all__ = [
     "Embedding",
     "F",
     "GELU",
+    "GRU",
     "Identity",
     "LSTM",
     "LastStep",

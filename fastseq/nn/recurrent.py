@@ -17,6 +17,25 @@ from fastseq.nn import functional, init
 from fastseq.nn.module import Module, Parameter
 
 
+def parameter_shapes(cell: Any, inputs: int, units: int, bias: bool) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the parameters of one layer in one direction, under PyTorch's names.
+
+    Parameters
+    ----------
+    cell
+        The cell's weights type.
+    inputs
+        F.
+    units
+        H.
+    bias
+        Whether there are biases.
+    """
+    rows, state_rows = (len(slots) * units for slots in (cell.spec.input_rows, cell.spec.state_rows))
+    shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, inputs), "weight_hh": (state_rows, units)}
+    return shapes | {"bias_ih": (rows,), "bias_hh": (state_rows,)} if bias else shapes
+
+
 class Recurrent(Module):
     """What all recurrent layers share: parameters, checks, directions, stacking and dropout between layers.
 
@@ -24,7 +43,7 @@ class Recurrent(Module):
     """
 
     cell: ClassVar[Any]
-    _config = (
+    _config: ClassVar[tuple[str, ...]] = (
         "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "dtype",
     )  # fmt: skip
 
@@ -56,13 +75,7 @@ class Recurrent(Module):
         for layer in range(self.num_layers):
             inputs = self.input_size if layer == 0 else self.hidden_size * self.num_directions
             for suffix in self._suffixes(layer):
-                shapes: dict[str, tuple[int, ...]] = {
-                    "weight_ih": (rows, inputs),
-                    "weight_hh": (rows, self.hidden_size),
-                }
-                if self.bias:
-                    shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-                for name, shape in shapes.items():
+                for name, shape in parameter_shapes(self.cell, inputs, self.hidden_size, self.bias).items():
                     parameter = Parameter(np.empty(shape, kind))
                     setattr(self, name + suffix, init.uniform_(parameter, -bound, bound))
 
@@ -148,6 +161,38 @@ class Recurrent(Module):
                 collected.append(state)
         out = sequence if self.batch_first else ops.transpose(sequence, 0, 1)
         return out, [ops.concatenate(states, 0) for states in finals]
+
+
+class Plain(Recurrent):
+    """A recurrent layer whose only state is h: what GRU and RNN share."""
+
+    def forward(self, x: Any, hx: Any = None, lengths: Any = None) -> tuple[Tensor, Tensor]:
+        """Run over a padded batch.
+
+        Parameters
+        ----------
+        x
+            ndarray or Tensor (B, T, F), of the dtype of the weights; what stands past a row's length is never read.
+        hx
+            Initial state h_0 (N * D, B, H); zeros if None.
+        lengths
+            Valid steps of each row, integers in 0..T (B,), in any order; None if all are T.
+
+        Returns
+        -------
+        tuple
+            Outputs (B, T, D * H), zeros past a row's length; and h_n (N * D, B, H), the state after each row's last
+            valid step (the reverse direction's after its first step). A row of length 0 keeps its initial state.
+
+        Raises
+        ------
+        TypeError
+            If an argument is not an array or of another dtype than the weights; if lengths are not integers.
+        ValueError
+            If a shape does not fit or a length is out of range.
+        """
+        out, (h_n,) = self._run(x, None if hx is None else [("hx", hx)], lengths)
+        return out, h_n
 
 
 class LSTM(Recurrent):

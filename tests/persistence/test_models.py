@@ -34,6 +34,7 @@ LAYERS = {
     "ELU": (lambda: nn.ELU(0.5), (2, 3)),
     "Embedding": (lambda: nn.Embedding(7, 3, padding_idx=2, max_norm=2.0), np.array([[0, 2], [6, 1]])),
     "GELU": (lambda: nn.GELU("tanh"), (2, 3)),
+    "GRU": (lambda: nn.GRU(3, 5, num_layers=2, bias=False, dropout=0.25, bidirectional=True), (2, 4, 3)),
     "Identity": (nn.Identity, (2, 3)),
     "LSTM": (lambda: nn.LSTM(3, 5, num_layers=2, bias=False, dropout=0.25, bidirectional=True), (2, 4, 3)),
     "LearnedPositions": (lambda: nn.LearnedPositions(9, 3, 0.1), (2, 5, 3)),
