@@ -15,21 +15,28 @@ if TYPE_CHECKING:
         cli,
         datasets,
         forecasting,
+        interop,
         jit,
+        layers,
+        models,
         nn,
         optim,
         persistence,
+        random,
         scoring,
         streaming,
         training,
     )
     from fastseq.autograd.mode import enable_grad, is_grad_enabled, no_grad
     from fastseq.autograd.tensor import Tensor
+    from fastseq.creation import ones, rand, randn, tensor, zeros
     from fastseq.jit import get_num_threads, set_num_threads
+    from fastseq.layers import initializers, regularizers
+    from fastseq.models import losses, optimizers
     from fastseq.nn.init import manual_seed
     from fastseq.persistence import load, load_state, save, save_state
     from fastseq.streaming import Stream, StreamPool
-    from fastseq.training import fit, predict
+    from fastseq.training import callbacks, fit, predict
 
 __version__ = "0.1.0"
 
@@ -37,18 +44,28 @@ _NAMES = {
     "Stream": "fastseq.streaming",
     "StreamPool": "fastseq.streaming",
     "Tensor": "fastseq.autograd.tensor",
+    "callbacks": "fastseq.training",
     "enable_grad": "fastseq.autograd.mode",
     "fit": "fastseq.training",
     "get_num_threads": "fastseq.jit",
+    "initializers": "fastseq.layers",
     "is_grad_enabled": "fastseq.autograd.mode",
     "load": "fastseq.persistence",
     "load_state": "fastseq.persistence",
+    "losses": "fastseq.models",
     "manual_seed": "fastseq.nn.init",
     "no_grad": "fastseq.autograd.mode",
+    "ones": "fastseq.creation",
+    "optimizers": "fastseq.models",
     "predict": "fastseq.training",
+    "rand": "fastseq.creation",
+    "randn": "fastseq.creation",
+    "regularizers": "fastseq.layers",
     "save": "fastseq.persistence",
     "save_state": "fastseq.persistence",
     "set_num_threads": "fastseq.jit",
+    "tensor": "fastseq.creation",
+    "zeros": "fastseq.creation",
 }
 _SUBMODULES = (
     "autograd",
@@ -56,10 +73,14 @@ _SUBMODULES = (
     "cli",
     "datasets",
     "forecasting",
+    "interop",
     "jit",
+    "layers",
+    "models",
     "nn",
     "optim",
     "persistence",
+    "random",
     "scoring",
     "streaming",
     "training",
@@ -72,28 +93,41 @@ __all__ = [
     "__version__",
     "autograd",
     "batch",
+    "callbacks",
     "cli",
     "datasets",
     "enable_grad",
     "fit",
     "forecasting",
     "get_num_threads",
+    "initializers",
     "is_grad_enabled",
     "jit",
+    "layers",
     "load",
     "load_state",
+    "losses",
     "manual_seed",
+    "models",
     "nn",
     "no_grad",
+    "ones",
     "optim",
+    "optimizers",
     "persistence",
     "predict",
+    "rand",
+    "randn",
+    "random",
+    "regularizers",
     "save",
     "save_state",
     "scoring",
     "set_num_threads",
     "streaming",
+    "tensor",
     "training",
+    "zeros",
 ]
 
 

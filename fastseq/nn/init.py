@@ -139,6 +139,11 @@ def rebuilding(plan: Plan) -> Iterator[None]:
         _PLAN.reset(token)
 
 
+def is_rebuilding() -> bool:
+    """Say whether a model is being rebuilt from a file here and now: what would be drawn is written afterwards."""
+    return _PLAN.get() is not None
+
+
 def expect_room(elements: int) -> None:
     """Raise ValueError if the model that is being rebuilt, if one is, has no room for so many more elements.
 

@@ -34,6 +34,7 @@ def rmsprop_plain(
     alpha: Real,
     fresh: Real,
     eps: Real,
+    inside: Real,
     l2: Real,
     sign: Real,
     keep: Real,
@@ -43,7 +44,7 @@ def rmsprop_plain(
         gradient = sign * g[i] + l2 * p[i]
         square = alpha * v[i] + fresh * gradient * gradient
         v[i] = square
-        direction = gradient / (np.sqrt(square) + eps)
+        direction = gradient / (np.sqrt(square + inside) + eps)
         if b.size:
             direction = keep * b[i] + direction
             b[i] = direction
@@ -61,6 +62,7 @@ def rmsprop_centered(
     alpha: Real,
     fresh: Real,
     eps: Real,
+    inside: Real,
     l2: Real,
     sign: Real,
     keep: Real,
@@ -72,7 +74,7 @@ def rmsprop_centered(
         mean = a[i] + fresh * (gradient - a[i])
         v[i] = square
         a[i] = mean
-        direction = gradient / (np.sqrt(square - mean * mean) + eps)
+        direction = gradient / (np.sqrt(square - mean * mean + inside) + eps)
         if b.size:
             direction = keep * b[i] + direction
             b[i] = direction
@@ -104,6 +106,8 @@ class RMSprop(Optimizer):
     """
 
     state_names = ("square_avg", "momentum_buffer", "grad_avg")
+    #: Whether eps is added under the root, as Keras does, instead of outside of it.
+    _inside_root = False
 
     def __init__(
         self,
@@ -144,7 +148,8 @@ class RMSprop(Optimizer):
             group["lr"],
             alpha,
             1.0 - alpha,
-            group["eps"],
+            0.0 if self._inside_root else group["eps"],
+            group["eps"] if self._inside_root else 0.0,
             group["weight_decay"],
             -1.0 if group["maximize"] else 1.0,
             momentum,

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Mapping
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,35 @@ MAX_DEPTH = 32
 _NO_LAYERS = {"Module", "ModuleList", "ModuleDict", "Parameter"}
 
 Path = str | os.PathLike[str]
+
+
+#: Models of Keras's face, each with the module that it is in: loaded only where a file names one.
+_FACES = {"models.Sequential": "fastseq.models", "models.Model": "fastseq.models"}
+
+
+def layer_type(name: Any) -> type[Module] | None:
+    """Return the class that a model file calls so; None if there is none.
+
+    Parameters
+    ----------
+    name
+        What stands in the file.
+    """
+    if isinstance(name, str) and name in _FACES:
+        return getattr(import_module(_FACES[name]), name.rpartition(".")[2])
+    return layer_types().get(name) if isinstance(name, str) else None
+
+
+def type_name(kind: type[Module]) -> str:
+    """Return what a model file calls a class; its own name if it may not stand in one.
+
+    Parameters
+    ----------
+    kind
+        The class of a layer or model.
+    """
+    face = f"models.{kind.__name__}"
+    return face if kind.__module__.startswith(_FACES.get(face, "-")) else kind.__name__
 
 
 @cache
@@ -219,10 +249,10 @@ def _check_model(model: Any) -> None:
 
 def _describe(module: Module, path: str, depth: int) -> dict[str, Any]:
     """Return a module's node of the tree."""
-    name = type(module).__name__
-    if layer_types().get(name) is not type(module):
+    name = type_name(type(module))
+    if layer_type(name) is not type(module):
         raise TypeError(
-            f"{path}: expected one of fastseq's own layers, got {type(module).__module__}.{name}; "
+            f"{path}: expected one of fastseq's own layers, got {type(module).__module__}.{type(module).__name__}; "
             "a file cannot hold a class of yours. Keep its weights instead: fs.save_state(model, path), and "
             "fs.load_state(model, path) into a model that you have built"
         )
@@ -240,7 +270,7 @@ def _build(path: Path, node: Any, place: str, depth: int) -> Module:
     if not isinstance(node, dict) or not {"type", "config"} <= set(node) <= {"type", "config", "children"}:
         raise ModelFileError(path, f"a layer's type and configuration at {place}", repr(node)[:100])
     name, config, children = node["type"], node["config"], node.get("children")
-    kind = layer_types().get(name) if isinstance(name, str) else None
+    kind = layer_type(name)
     if kind is None:
         raise ModelFileError(path, f"a layer that this version knows at {place}", f"{name!r}"[:100])
     if not isinstance(config, dict):

@@ -1,0 +1,50 @@
+"""Keras 3's layers: its names, arguments, defaults, masks and weight layouts over the modules of ``fastseq.nn``."""
+
+from __future__ import annotations
+
+from fastseq.layers import initializers, regularizers
+from fastseq.layers.attention import MultiHeadAttention
+from fastseq.layers.basic import (
+    Activation,
+    Dense,
+    Dropout,
+    Embedding,
+    LayerNormalization,
+    Masking,
+    SpatialDropout1D,
+)
+from fastseq.layers.inputs import Input, InputLayer
+from fastseq.layers.layer import Layer
+from fastseq.layers.merging import Add, Average, Concatenate, Flatten, Multiply, RepeatVector, Reshape
+from fastseq.layers.recurrent import LSTM
+from fastseq.layers.steps import Conv1D, GlobalAveragePooling1D, GlobalMaxPooling1D
+from fastseq.layers.wrappers import Bidirectional, TimeDistributed
+
+__all__ = [
+    "Activation",
+    "Add",
+    "Average",
+    "Bidirectional",
+    "Concatenate",
+    "Conv1D",
+    "Dense",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GlobalAveragePooling1D",
+    "GlobalMaxPooling1D",
+    "Input",
+    "InputLayer",
+    "LSTM",
+    "Layer",
+    "LayerNormalization",
+    "Masking",
+    "MultiHeadAttention",
+    "Multiply",
+    "RepeatVector",
+    "Reshape",
+    "SpatialDropout1D",
+    "TimeDistributed",
+    "initializers",
+    "regularizers",
+]

@@ -1,0 +1,470 @@
+"""Layer: what Keras's layers share, as a Module whose children are modules of ``fastseq.nn``."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastseq import checks
+from fastseq.autograd import no_grad, ops
+from fastseq.autograd.tensor import Tensor
+from fastseq.layers import initializers, regularizers, symbolic
+from fastseq.layers.flow import Flow, flat, flow, mask_of, nested
+from fastseq.layers.naming import name_for
+from fastseq.layers.weights import Weight, stored_as
+from fastseq.nn import Module, Parameter, init
+
+L = TypeVar("L", bound="Layer")
+#: Keras's arguments that change nothing here: kernels are always fused, and there is one implementation.
+_WITHOUT_EFFECT = ("unroll", "use_cudnn", "implementation", "input_length", "flash_attention")
+#: Keras's arguments that are understood in their default only.
+_DEFAULT_ONLY: dict[str, Any] = {
+    "activity_regularizer": None,
+    "autocast": True,
+    "data_format": "channels_last",
+    "attention_axes": None,
+    "sliding_window": None,
+    "use_gate": False,
+    "rms_scaling": False,
+    "sparse": False,
+    "ragged": False,
+    "noise_shape": None,
+    "lora_rank": None,
+    "quantization_config": None,
+}
+
+
+class Layer(Module):
+    """Base class of Keras's layers: built when it first sees a shape, called with masks, and weights in Keras's layout.
+
+    A layer of your own writes ``call(self, inputs)`` over Tensors, and ``build(self, input_shape)`` if it has weights
+    (``self.add_weight``) or layers that need a shape.
+
+    Parameters
+    ----------
+    name
+        Its name; by default its class's with a number.
+    trainable
+        Whether its weights learn.
+    dtype
+        float32 (the default) or float64.
+    **options
+        ``input_shape`` (and ``batch_input_shape``) without rows, for the first layer of a Sequential. Arguments of
+        Keras's that have no effect here are accepted; others are refused.
+    """
+
+    #: Names of the constructor's arguments that ``get_config`` writes down.
+    arguments: ClassVar[tuple[str, ...]] = ()
+    #: Whether masks of the input are handed on to the output.
+    supports_masking: ClassVar[bool] = False
+    #: Whether inputs keep their integers.
+    takes_integers: ClassVar[bool] = False
+
+    def __init__(
+        self, *, name: str | None = None, trainable: bool = True, dtype: Any = None, **options: Any
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.given_input_shape = _input_shape(options)
+        self._refuse(options)
+        self.name = name_for(type(self).__name__, name)
+        self.dtype = checks.float_dtype("dtype", np.float32 if dtype is None else dtype)
+        self.built = False
+        self.weights_built: list[Weight] = []
+        self.nodes: list[symbolic.Node] = []
+        self.output_shape: Any = None
+        self.noise: np.random.Generator | None = None
+        self._built_from: tuple[Any, ...] = ()
+        self._trainable = checks.boolean("trainable", trainable)
+        self.__dict__["training"] = False  # as in Keras: noise only where training is asked for
+
+    def _refuse(self, options: dict[str, Any]) -> None:
+        """Raise for arguments that mean something in Keras, or nothing at all, and are not supported."""
+        constructors = [inspect.signature(kind.__init__) for kind in type(self).__mro__ if issubclass(kind, Layer)]
+        named = [name for found in constructors for name in found.parameters if name not in ("self", "options")]
+        supported = list(dict.fromkeys(named))
+        for name, value in options.items():
+            if name in _WITHOUT_EFFECT:
+                continue
+            if name in _DEFAULT_ONLY or name.endswith("_constraint"):
+                default = _DEFAULT_ONLY.get(name)
+                if value is not None and value != default:
+                    raise checks.value_error(
+                        f"{type(self).__name__}: {name}", f"{default!r}, which is supported", value
+                    )
+                continue
+            raise TypeError(f"{type(self).__name__}: expected arguments among {', '.join(supported)}, got {name!r}")
+
+    # -- what subclasses write ----------------------------------------------------------------------------------
+
+    def build(self, input_shape: Any) -> None:
+        """Make the modules and weights.
+
+        Parameters
+        ----------
+        input_shape
+            The first argument's shape, rows first (None where unknown), or a list of such.
+        """
+
+    def call(self, inputs: Any, *more: Any, **options: Any) -> Any:
+        """Return the outputs.
+
+        Parameters
+        ----------
+        inputs
+            A Tensor, or a list of Tensors.
+        *more
+            Further inputs.
+        **options
+            ``mask`` and ``training``, for a layer whose ``call`` names them, and what the caller gives.
+        """
+        raise TypeError(f"{type(self).__name__}: expected a class with a call method, got one without")
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return the mask of the output (a list of them for several outputs).
+
+        Parameters
+        ----------
+        inputs
+            What the layer was given.
+        mask
+            The mask of that.
+        """
+        return mask if self.supports_masking and not isinstance(mask, list) else None
+
+    def compute_output_shape(self, *shapes: Any) -> Any:
+        """Return the output's shape, or a list of shapes.
+
+        Parameters
+        ----------
+        *shapes
+            Shapes of the arguments.
+        """
+        found = [self._probe(shapes, size) for size in (2, 3)]
+        shapes_found = [
+            tuple(None if a != b else a for a, b in zip(one, other, strict=True))
+            for one, other in zip(*found, strict=True)
+        ]
+        return shapes_found[0] if len(shapes_found) == 1 else shapes_found
+
+    def _probe(self, shapes: Any, size: int) -> list[tuple[int, ...]]:
+        """Return the output's shapes for zeros, with ``size`` for what is not known."""
+        zeros = [_zeros(shape, size, self.dtype) for shape in shapes if shape is not None]
+        with no_grad():
+            return [tuple(out.shape) for out in flat(self.forward(*zeros))]
+
+    def outputs_for(self, shapes: Any, options: dict[str, Any]) -> Any:
+        """Return the output's shape, or a list of shapes, for a call with keyword arguments.
+
+        Parameters
+        ----------
+        shapes
+            Shapes of the arguments.
+        options
+            The keyword arguments.
+        """
+        return self.compute_output_shape(*shapes)
+
+    def shape_arguments(self, options: dict[str, Any]) -> list[str]:
+        """Return names of keyword arguments whose shapes ``build`` and ``compute_output_shape`` want.
+
+        Parameters
+        ----------
+        options
+            The keyword arguments of a call.
+        """
+        return []
+
+    # -- building -----------------------------------------------------------------------------------------------
+
+    def build_from(self, *shapes: Any) -> None:
+        """Build unless that has been done, draw the weights, and name them.
+
+        Parameters
+        ----------
+        *shapes
+            Shapes of the arguments of a call.
+        """
+        if self.built:
+            return
+        self.build(*shapes[: len(inspect.signature(self.build).parameters)])
+        self._built_from = shapes
+        self.built = True
+        self.settle()
+
+    def settle(self) -> None:
+        """Draw the weights made since, and bring new modules in line with the layer's mode."""
+        for weight in self.weights_built:
+            weight.path = f"{self.name}/{weight.name}"
+            if not init.is_rebuilding():
+                weight.initialize()
+        for child in self.children():
+            if not isinstance(child, Layer):
+                child.train(self.training)
+        if not self._trainable:
+            self.trainable = False
+
+    def add_weight(
+        self, shape: Any = (), initializer: Any = None, dtype: Any = None, trainable: bool = True,
+        regularizer: Any = None, name: str | None = None,
+    ) -> Parameter:  # fmt: skip
+        """Make a weight of a layer of your own.
+
+        Parameters
+        ----------
+        shape
+            Its shape.
+        initializer
+            A name or an initialiser; glorot_uniform if None.
+        dtype
+            The layer's if None.
+        trainable
+            Whether it learns.
+        regularizer
+            A penalty, or None.
+        name
+            Its name.
+
+        Returns
+        -------
+        Parameter
+            To be set as an attribute.
+        """
+        sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+        parameter = Parameter(np.zeros(sizes, self.dtype if dtype is None else checks.float_dtype("dtype", dtype)))
+        parameter.requires_grad = checks.boolean("trainable", trainable)
+        drawn = initializers.get("initializer", "glorot_uniform" if initializer is None else initializer)
+        label = name or f"weight_{len(self.weights_built)}" if len(self.weights_built) else name or "weight"
+        self.weights_built.append(stored_as(label, parameter, drawn, regularizers.get("regularizer", regularizer)))
+        if self.built:
+            self.weights_built[-1].initialize()
+        return parameter
+
+    # -- calling ------------------------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return outputs for values, or symbolic outputs for symbolic tensors."""
+        if symbolic.symbolic_in((args, kwargs)):
+            return symbolic.call(self, args, kwargs)
+        return super().__call__(*args, **kwargs)
+
+    def forward(self, *args: Any, mask: Any = None, training: bool | None = None, **options: Any) -> Any:
+        """Return the outputs for values.
+
+        Parameters
+        ----------
+        *args
+            Arrays or Tensors (or lists of them) for ``call``.
+        mask
+            Which steps count, bools (B, T); by default what the input brings with it.
+        training
+            Whether there is noise; None leaves it to ``train()`` and ``eval()``.
+        **options
+            Further arguments of ``call``.
+
+        Returns
+        -------
+        Flow, or a list of them
+        """
+        values = tuple(nested(arg, self._value) for arg in args)
+        options |= {name: nested(options[name], self._value) for name in self.shape_arguments(options)}
+        if not values:
+            raise TypeError(f"{self.name}: expected an input, got none")
+        given = mask_of(values[0]) if mask is None else mask
+        if not self.built:
+            self.build_from(*[symbolic.shapes_of(value) for value in values],
+                            *[symbolic.shapes_of(options[name]) for name in self.shape_arguments(options)])  # fmt: skip
+        wanted = inspect.signature(self.call).parameters
+        if "mask" in wanted:
+            options["mask"] = given
+        elif given is not None and not self.supports_masking and mask_of(values[0]) is not None:
+            warnings.warn(f"{self.name} ({type(self).__name__}) takes no masks: it drops that of its input",
+                          UserWarning, stacklevel=3)  # fmt: skip
+        with self._mode(training), self._drawing():
+            if "training" in wanted:
+                options["training"] = self.training
+            found = self.call(*values, **options)
+        return self._marked(found, self.compute_mask(values[0], given))
+
+    def _value(self, x: Any) -> Any:
+        """Return an input as a Tensor of the layer's dtype."""
+        if x is None or isinstance(x, (bool, str)):
+            return x
+        found = x if isinstance(x, Tensor) else Tensor(np.asarray(x))
+        if self.takes_integers or found._data.dtype == self.dtype or found._data.dtype.kind == "b":
+            return found
+        return flow(ops.cast(found, self.dtype), mask_of(found))
+
+    def _marked(self, found: Any, masks: Any) -> Any:
+        if isinstance(found, (list, tuple)):
+            each = masks if isinstance(masks, list) else [masks] + [None] * (len(found) - 1)
+            return [self._marked(out, mask) for out, mask in zip(found, each, strict=True)]
+        return flow(found, masks, found.logits if isinstance(found, Flow) else None)
+
+    @contextmanager
+    def _mode(self, training: bool | None) -> Iterator[None]:
+        if training is None or training == self.training:
+            yield
+            return
+        before = [(module, module.training) for module in self.modules()]
+        self.train(bool(training))
+        try:
+            yield
+        finally:
+            for module, mode in before:
+                module.__dict__["training"] = mode
+
+    def _drawing(self) -> Any:
+        return nullcontext() if self.noise is None else init.use_generator(self.noise)
+
+    # -- weights ------------------------------------------------------------------------------------------------
+
+    @property
+    def sublayers(self) -> list[Layer]:
+        """The layers inside, whose weights come after its own."""
+        return [child for child in self.children() if isinstance(child, Layer)]
+
+    @property
+    def weights(self) -> list[Weight]:
+        """The weights in Keras's order."""
+        found = [*self.weights_built, *(weight for layer in self.sublayers for weight in layer.weights)]
+        return list({id(weight): weight for weight in found}.values())
+
+    @property
+    def trainable_weights(self) -> list[Weight]:
+        """The weights that learn."""
+        return [weight for weight in self.weights if weight.trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Weight]:
+        """The weights that do not."""
+        return [weight for weight in self.weights if not weight.trainable]
+
+    def get_weights(self) -> list[NDArray[Any]]:
+        """Return copies of the weights, in Keras's order and layout."""
+        return [weight.numpy() for weight in self.weights]
+
+    def set_weights(self, weights: Any) -> None:
+        """Set the weights; none if anything does not fit.
+
+        Parameters
+        ----------
+        weights
+            Arrays in the order and layout of ``get_weights``, which are Keras's.
+
+        Raises
+        ------
+        ValueError
+            If their number or a shape differs.
+        """
+        own, given = self.weights, list(weights)
+        if len(own) != len(given):
+            hint = "" if self.built else f" ({self.name} has not been built yet: it has seen no shape)"
+            raise checks.value_error("weights", f"{len(own)} arrays{hint}", f"{len(given)}")
+        for weight, value in zip(own, given, strict=True):
+            if np.shape(value) != weight.shape:
+                raise checks.value_error(weight.path, f"shape {weight.shape}", f"shape {np.shape(value)}")
+        for weight, value in zip(own, given, strict=True):
+            weight.assign(value)
+
+    def count_params(self) -> int:
+        """Return how many numbers the weights hold."""
+        return sum(int(np.prod(weight.shape)) for weight in self.weights)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the weights learn; setting it holds for the layers inside, too."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = checks.boolean("trainable", value)
+        for layer in self.sublayers:
+            layer.trainable = self._trainable
+        for weight in self.weights_built:
+            for parameter in weight.parameters if weight.learns else ():
+                parameter.requires_grad = self._trainable
+
+    @property
+    def losses(self) -> list[Tensor]:
+        """The penalties that regularisers put on the weights that learn."""
+        return [
+            weight.regularizer(parameter)
+            for weight in self.weights
+            if weight.regularizer is not None
+            for parameter in weight.parameters
+            if parameter.requires_grad
+        ]
+
+    # -- configuration ------------------------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON values (functions of yours as they are)."""
+        found: dict[str, Any] = {"name": self.name, "trainable": self._trainable, "dtype": self.dtype.name}
+        for name in self.arguments:
+            value = getattr(self, name)
+            if name.endswith("_initializer"):
+                value = initializers.describe(value)
+            elif name.endswith("_regularizer"):
+                value = regularizers.describe(value)
+            found[name] = list(value) if isinstance(value, tuple) else value
+        return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel, and be copied, as configuration and weights: a copy shares nothing with this layer."""
+        return _remade, (type(self), self.get_config(), self._built_from, self.get_weights(), self.training)
+
+    def config(self) -> dict[str, Any]:
+        """Return ``get_config()``."""
+        return self.get_config()
+
+    @classmethod
+    def from_config(cls: type[L], config: Any) -> L:
+        """Build a layer from what ``get_config`` returned.
+
+        Parameters
+        ----------
+        config
+            The constructor's arguments.
+
+        Returns
+        -------
+        Layer
+            Not built, or with fresh weights.
+        """
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        """Show class, name and whether it is built."""
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _input_shape(options: dict[str, Any]) -> tuple[int | None, ...] | None:
+    """Take the shape that a Sequential's first layer may be given out of its options; with rows."""
+    whole = options.pop("batch_input_shape", None)
+    rest = options.pop("input_shape", None)
+    if whole is not None:
+        return tuple(whole)
+    if rest is None:
+        return None
+    return (None, *((rest,) if isinstance(rest, int) else rest))
+
+
+def _remade(kind: type[Layer], config: Any, shapes: Any, weights: Any, training: bool) -> Layer:
+    """Return a layer like another one, see `Layer.__reduce__`."""
+    layer = kind.from_config(config)
+    if shapes:
+        layer.build_from(*shapes)
+    layer.set_weights(weights)
+    return layer.train(training)
+
+
+def _zeros(shape: Any, size: int, dtype: Any) -> Any:
+    if isinstance(shape, list):
+        return [_zeros(one, size, dtype) for one in shape]
+    return np.zeros([size if n is None else n for n in shape], dtype)

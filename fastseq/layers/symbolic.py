@@ -1,0 +1,137 @@
+"""Symbolic tensors: shapes without values, by which the functional face remembers how layers were put together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastseq import checks
+from fastseq.layers.flow import flat, nested
+
+if TYPE_CHECKING:
+    from fastseq.layers.layer import Layer
+
+Shape = tuple[int | None, ...]
+
+
+class KerasTensor:
+    """The output of a layer in a model that is being put together.
+
+    Parameters
+    ----------
+    shape
+        Sizes, rows first; None for what is known only when there are data.
+    dtype
+        The name of the element type.
+    node
+        The call of a layer that gives it.
+    index
+        Which of the call's outputs it is.
+    """
+
+    def __init__(self, shape: Shape, dtype: str, node: Node, index: int) -> None:
+        self.shape = tuple(shape)
+        self.dtype = dtype
+        self.node = node
+        self.index = index
+
+    @property
+    def name(self) -> str:
+        """The name of the layer that gives it."""
+        return self.node.layer.name
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    def __add__(self, other: Any) -> Any:
+        """Return a layer's sum of both."""
+        from fastseq.layers.merging import Add
+
+        return Add()([self, other]) if isinstance(other, KerasTensor) else NotImplemented
+
+    def __mul__(self, other: Any) -> Any:
+        """Return a layer's product of both."""
+        from fastseq.layers.merging import Multiply
+
+        return Multiply()([self, other]) if isinstance(other, KerasTensor) else NotImplemented
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        """Say that there are no values."""
+        raise checks.kind_error("x", "values (a symbolic tensor is for layers and models only)", self)
+
+    def __repr__(self) -> str:
+        """Show shape and dtype."""
+        return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, from={self.name}>"
+
+
+class Node:
+    """One call of a layer on symbolic tensors.
+
+    Parameters
+    ----------
+    layer
+        The layer.
+    args, kwargs
+        Its arguments, with symbolic tensors in them.
+    """
+
+    def __init__(self, layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.layer = layer
+        self.args = args
+        self.kwargs = kwargs
+        self.outputs: Any = None
+
+    @property
+    def inputs(self) -> list[KerasTensor]:
+        """The symbolic tensors among the arguments, in order."""
+        return symbolic_in((self.args, self.kwargs))
+
+
+def symbolic_in(x: Any) -> list[KerasTensor]:
+    """Return the symbolic tensors among nested items.
+
+    Parameters
+    ----------
+    x
+        Items.
+    """
+    return [item for item in flat(x) if isinstance(item, KerasTensor)]
+
+
+def shapes_of(x: Any) -> Any:
+    """Return the shapes of items in their structure; None for what has none.
+
+    Parameters
+    ----------
+    x
+        Symbolic tensors, Tensors, arrays; nested.
+    """
+    return nested(x, lambda item: None if getattr(item, "shape", None) is None else tuple(item.shape))
+
+
+def call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return a layer's outputs for symbolic tensors, and remember the call.
+
+    Parameters
+    ----------
+    layer
+        The layer.
+    args, kwargs
+        Its arguments.
+
+    Returns
+    -------
+    KerasTensor, or a list of KerasTensor
+    """
+    node = Node(layer, args, kwargs)
+    shapes = [shapes_of(arg) for arg in args] + [shapes_of(kwargs[name]) for name in layer.shape_arguments(kwargs)]
+    if not layer.built:
+        layer.build_from(*shapes)
+    found = layer.outputs_for(shapes, kwargs)
+    several = isinstance(found, list)
+    dtype = str(layer.dtype)
+    outputs = [KerasTensor(shape, dtype, node, k) for k, shape in enumerate(found if several else [found])]
+    node.outputs = outputs
+    layer.nodes.append(node)
+    return outputs if several else outputs[0]

@@ -1,0 +1,130 @@
+"""A layer's weights as Keras lays them out, read from and written to the parameters of the modules below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastseq import checks
+from fastseq.autograd.tensor import Tensor
+from fastseq.nn import Parameter
+
+Array = NDArray[Any]
+Initializer = Callable[..., Any]
+
+
+class Weight:
+    """One entry of ``layer.weights``.
+
+    Parameters
+    ----------
+    name
+        Keras's name: ``"kernel"``, ``"lstm_cell/bias"``, ...
+    parameters
+        What holds the values, and learns.
+    read
+        Returns the values in Keras's layout.
+    write
+        Takes values in Keras's layout.
+    initializer
+        What draws the first values.
+    regularizer
+        What is added to the loss: a function of a Tensor; or None.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        parameters: Sequence[Parameter],
+        read: Callable[[], Array],
+        write: Callable[[Array], None],
+        initializer: Initializer,
+        regularizer: Callable[[Any], Tensor] | None = None,
+    ) -> None:
+        self.name = name
+        self.path = name
+        self.parameters = tuple(parameters)
+        self.initializer = initializer
+        self.regularizer = regularizer
+        #: Whether it learns where its layer does.
+        self.learns = any(parameter.requires_grad for parameter in self.parameters)
+        self._read = read
+        self._write = write
+        found = read()
+        self.shape, self.dtype = found.shape, found.dtype
+
+    @property
+    def trainable(self) -> bool:
+        """Whether it learns."""
+        return any(parameter.requires_grad for parameter in self.parameters)
+
+    def initialize(self) -> None:
+        """Draw the values."""
+        self.assign(self.initializer(self.shape, self.dtype))
+
+    def numpy(self) -> Array:
+        """Return a copy of the values in Keras's layout."""
+        return np.array(self._read(), order="C")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Return the values for ``np.asarray``."""
+        return self.numpy() if dtype is None else self.numpy().astype(dtype)
+
+    def assign(self, value: Any) -> None:
+        """Set the values.
+
+        Parameters
+        ----------
+        value
+            An array of the weight's shape.
+
+        Raises
+        ------
+        ValueError
+            If the shape differs.
+        """
+        found = value._data if isinstance(value, Tensor) else np.asarray(value)
+        if found.dtype.kind not in "fiu":
+            raise checks.kind_error(self.path, "numbers", found)
+        if found.shape != self.shape:
+            raise checks.value_error(self.path, f"shape {self.shape}", found)
+        self._write(found.astype(self.dtype, copy=False))
+
+    def __repr__(self) -> str:
+        """Show name and shape."""
+        return f"<Weight path={self.path}, shape={self.shape}, dtype={self.dtype}>"
+
+
+def stored_as(
+    name: str, parameter: Parameter, initializer: Initializer, regularizer: Any = None, *,
+    axes: Sequence[int] | None = None, shape: Sequence[int] | None = None,
+) -> Weight:  # fmt: skip
+    """Return a weight that one parameter holds.
+
+    Parameters
+    ----------
+    name
+        Keras's name.
+    parameter
+        The parameter.
+    initializer, regularizer
+        As in `Weight`.
+    axes
+        The order of the parameter's axes in Keras's layout; None if it is the same.
+    shape
+        Keras's shape, where it differs from that of the parameter with its axes in order.
+    """
+    order = tuple(range(parameter._data.ndim)) if axes is None else tuple(axes)
+    back = tuple(int(i) for i in np.argsort(order))
+    turned = parameter._data.transpose(order).shape
+    final = turned if shape is None else tuple(shape)
+
+    def write(value: Array) -> None:
+        parameter.data = value.reshape(turned).transpose(back)
+
+    return Weight(
+        name, [parameter], lambda: parameter._data.transpose(order).reshape(final), write, initializer, regularizer
+    )

@@ -1,0 +1,25 @@
+"""Keras 3's models: Sequential and Model, compiled, trained, evaluated and saved the way Keras does it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastseq.layers.naming import clear_session
+from fastseq.models import losses, optimizers
+from fastseq.models.model import Model
+from fastseq.models.sequential import Sequential
+
+__all__ = ["Model", "Sequential", "clear_session", "load_model", "losses", "optimizers"]
+
+
+def load_model(path: Any) -> Any:
+    """Read a model that ``model.save`` wrote: it can predict, and go on training if it was compiled by names.
+
+    Parameters
+    ----------
+    path
+        The file.
+    """
+    from fastseq import persistence
+
+    return persistence.load(path)
