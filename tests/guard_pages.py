@@ -1,6 +1,6 @@
 """Arrays that end right before, or begin right behind, a page that nobody may touch.
 
-Run as a program, it sends LSTM layers of many sizes through forward, backward and streaming with everything that a
+Run as a program, it sends recurrent layers of many sizes through forward, backward and streaming with everything that a
 kernel gets in such arrays, and prints how many passes it made: one element too far and the process is gone.
 """
 
@@ -67,7 +67,7 @@ class GuardedNumpy:
         return found
 
 
-def passes(at_end: bool, sizes: list[tuple[int, int]], dtype: Any) -> int:
+def passes(at_end: bool, sizes: list[tuple[int, int]], dtype: Any, kind: str) -> int:
     """Run layers of the given (F, H) with every array that a kernel gets guarded; return the number of passes."""
     import fastseq as fs
     from fastseq import buffers, nn
@@ -99,22 +99,24 @@ def passes(at_end: bool, sizes: list[tuple[int, int]], dtype: Any) -> int:
     workspace.plan_batch, recurrent.make_node = guarded_plan, guarded_node
     rng, done = np.random.default_rng(0), 0
     for (inputs, units), batch in itertools.product(sizes, (1, 7)):
-        lstm = nn.LSTM(inputs, units, num_layers=2, bidirectional=True, bias=bool(batch % 2), dtype=dtype)
-        for parameter in lstm.parameters():
+        layer = getattr(nn, kind)(inputs, units, num_layers=2, bidirectional=True, bias=bool(batch % 2), dtype=dtype)
+        for parameter in layer.parameters():
             parameter._data = own.copied(parameter._data)
         steps = 4
         x = own.copied(rng.standard_normal((batch, steps, inputs)).astype(dtype))
-        states = [own.copied(rng.standard_normal((4, batch, units)).astype(dtype)) for _ in range(2)]
+        count = 1 + len(layer.cell.spec.memories)
+        states = [own.copied(rng.standard_normal((4, batch, units)).astype(dtype)) for _ in range(count)]
         for lengths in (None, rng.integers(0, steps + 1, batch)):
             leaf = fs.Tensor(x, requires_grad=True)
-            hx = tuple(fs.Tensor(s, requires_grad=True) for s in states)
-            out, (h_n, c_n) = lstm(leaf, hx, lengths=lengths)
-            (out.sum() + h_n.sum() + c_n.sum()).backward()
-            for tensor in (out, h_n, c_n, leaf.grad, hx[0].grad, hx[1].grad, *(p.grad for p in lstm.parameters())):
+            hx = [fs.Tensor(s, requires_grad=True) for s in states]
+            out, last = layer(leaf, tuple(hx) if count > 1 else hx[0], lengths=lengths)
+            outputs = [out, *(last if count > 1 else [last])]
+            sum(value.sum() for value in outputs).backward()
+            for tensor in (*outputs, *(t.grad for t in (leaf, *hx, *layer.parameters()))):
                 assert np.isfinite(tensor.numpy()).all()
             done += 1
         with fs.no_grad():
-            lstm(x)
+            layer(x)
     return done
 
 
@@ -123,4 +125,4 @@ if __name__ == "__main__":
 
     if sys.argv[1] == "--overrun":
         print(ctypes.c_double.from_address(guarded(3).ctypes.data + 24).value)
-    print(passes(sys.argv[1] == "end", json.loads(sys.argv[2]), sys.argv[3]))
+    print(passes(sys.argv[1] == "end", json.loads(sys.argv[2]), *sys.argv[3:]))

@@ -12,6 +12,10 @@ section 3. Names and the order of the gates (input, forget, cell, output) are th
     c_t = f_t c_{t-1} + i_t g_t
     h_t = o_t tanh(c_t)
 
+GRU: K. Cho et al., Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine Translation,
+2014, section 2.3, with the reset gate behind the product and the names of ``torch.nn.GRU``; RNN: J. L. Elman, Finding
+Structure in Time, Cognitive Science 14(2), 1990, as ``torch.nn.RNN`` has it.
+
 Adam: D. P. Kingma and J. Ba, Adam: A Method for Stochastic Optimization, 2015, algorithm 1. AdamW: I. Loshchilov
 and F. Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2. SGD with momentum: I. Sutskever et al., On
 the importance of initialization and momentum in deep learning, 2013, in the form that PyTorch documents.
@@ -20,7 +24,7 @@ the importance of initialization and momentum in deep learning, 2013, in the for
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -52,45 +56,83 @@ def lstm_step(x, h, c, w_ih, w_hh, b_ih, b_hh) -> tuple[list[float], list[float]
     return h_next, c_next
 
 
+def affine(row: int, x, w, b) -> float:
+    """One number of a matrix product plus bias."""
+    z = 0.0 if b is None else float(b[row])
+    for k in range(len(x)):
+        z += float(w[row][k]) * float(x[k])
+    return z
+
+
+def gru_step(x, h, w_ih, w_hh, b_ih, b_hh) -> tuple[list[float]]:
+    """One step of one row of a GRU, gates in the order reset, update, new."""
+    hidden, h_next = len(h), []
+    for unit in range(hidden):
+        own = [affine(gate * hidden + unit, x, w_ih, b_ih) for gate in range(3)]
+        past = [affine(gate * hidden + unit, h, w_hh, b_hh) for gate in range(3)]
+        r, z = sigmoid(own[0] + past[0]), sigmoid(own[1] + past[1])
+        n = math.tanh(own[2] + r * past[2])
+        h_next.append((1.0 - z) * n + z * float(h[unit]))
+    return (h_next,)
+
+
+def rnn_step(x, h, w_ih, w_hh, b_ih, b_hh) -> tuple[list[float]]:
+    """One step of one row with the hyperbolic tangent."""
+    return ([math.tanh(affine(u, x, w_ih, b_ih) + affine(u, h, w_hh, b_hh)) for u in range(len(h))],)
+
+
+def rnn_relu_step(x, h, w_ih, w_hh, b_ih, b_hh) -> tuple[list[float]]:
+    """One step of one row with the rectifier."""
+    return ([max(0.0, affine(u, x, w_ih, b_ih) + affine(u, h, w_hh, b_hh)) for u in range(len(h))],)
+
+
 def lstm(
+    x: np.ndarray, weights: Mapping[str, np.ndarray], *, h0: np.ndarray | None = None, c0: np.ndarray | None = None,
+    **options,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """A whole stack of LSTM layers; see `layers`."""
+    out, h_n, c_n = layers(lstm_step, x, weights, states=(h0, c0), **options)
+    return out, h_n, c_n
+
+
+def layers(
+    step: Callable[..., tuple[list[float], ...]],
     x: np.ndarray,
     weights: Mapping[str, np.ndarray],
     *,
     hidden_size: int,
+    states: Sequence[np.ndarray | None],
     num_layers: int = 1,
     bidirectional: bool = False,
     lengths: np.ndarray | None = None,
-    h0: np.ndarray | None = None,
-    c0: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A whole layer stack; ``weights`` carry PyTorch's names.
+) -> list[np.ndarray]:
+    """A whole layer stack; ``step`` is one of the functions above, ``weights`` carry PyTorch's names.
 
-    x is (B, T, F); out is (B, T, D*H), zero past each length; h_n and c_n are (L*D, B, H), the states after the last
-    valid step (after step 0 for the reverse direction). A row of length 0 keeps its initial state.
+    x is (B, T, F), states are (L*D, B, H), None for zeros. Returns out (B, T, D*H), zero past each length, and the
+    states after the last valid step (after step 0 for the reverse direction). A row of length 0 keeps its states.
     """
     batch, steps, _ = x.shape
     directions = 2 if bidirectional else 1
     lengths = [steps] * batch if lengths is None else [int(n) for n in lengths]
-    h_n = np.zeros((num_layers * directions, batch, hidden_size))
-    c_n = np.zeros((num_layers * directions, batch, hidden_size))
+    finals = [np.zeros((num_layers * directions, batch, hidden_size)) for _ in states]
     out = np.asarray(x, dtype=np.float64)
     for layer in range(num_layers):
         source, out = out, np.zeros((batch, steps, directions * hidden_size))
         for direction in range(directions):
             suffix = f"l{layer}" + ("_reverse" if direction else "")
-            w_ih, w_hh = weights[f"weight_ih_{suffix}"], weights[f"weight_hh_{suffix}"]
-            b_ih, b_hh = weights.get(f"bias_ih_{suffix}"), weights.get(f"bias_hh_{suffix}")
-            state = layer * directions + direction
+            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            own = [weights.get(f"{name}_{suffix}") for name in names]
+            place = layer * directions + direction
             for row in range(batch):
-                h = [0.0] * hidden_size if h0 is None else [float(v) for v in h0[state, row]]
-                c = [0.0] * hidden_size if c0 is None else [float(v) for v in c0[state, row]]
+                now = [[0.0] * hidden_size if s is None else [float(v) for v in s[place, row]] for s in states]
                 valid = range(lengths[row])
                 for t in reversed(valid) if direction else valid:
-                    h, c = lstm_step(source[row, t], h, c, w_ih, w_hh, b_ih, b_hh)
+                    now = step(source[row, t], *now, *own)
                     for unit in range(hidden_size):
-                        out[row, t, direction * hidden_size + unit] = h[unit]
-                h_n[state, row], c_n[state, row] = h, c
-    return out, h_n, c_n
+                        out[row, t, direction * hidden_size + unit] = now[0][unit]
+                for final, state in zip(finals, now, strict=True):
+                    final[place, row] = state
+    return [out, *finals]
 
 
 def sgd_step(

@@ -53,6 +53,10 @@ def ragged_batches(
     return RaggedBatch(x, np.array(lengths, dtype=np.int64))
 
 
+KINDS = ("LSTM", "GRU", "RNN")
+"""Recurrent layers."""
+
+
 @dataclass(frozen=True)
 class LayerShape:
     """What a recurrent layer is built from, besides its input size."""
@@ -62,6 +66,7 @@ class LayerShape:
     bidirectional: bool
     bias: bool
     seed: int
+    kind: str = "LSTM"
 
     @property
     def directions(self) -> int:
@@ -71,11 +76,12 @@ class LayerShape:
 
 @st.composite
 def layer_shapes(draw: st.DrawFn, *, max_hidden: int = 20, max_layers: int = 3) -> LayerShape:
-    """Hidden sizes on and off every lane multiple, one or several layers, one or two directions."""
+    """Hidden sizes on and off every lane multiple, one or several layers, one or two directions, any kind of cell."""
     return LayerShape(
         hidden_size=draw(st.integers(1, max_hidden), label="H"),
         num_layers=draw(st.integers(1, max_layers), label="L"),
         bidirectional=draw(st.booleans(), label="bidirectional"),
         bias=draw(st.booleans(), label="bias"),
         seed=draw(st.integers(0, 2**32 - 1), label="layer seed"),
+        kind=draw(st.sampled_from(KINDS), label="kind"),
     )

@@ -45,20 +45,23 @@ def assert_close(got, want: np.ndarray, dtype: str, what: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", list(cases()))
-def test_lstm_equals_torch(name, dtype):
+def test_layers_equal_torch(name, dtype):
     features, hidden, layers, both, bias, lengths = cases()[name]
     want = arrays(f"{dtype}/{name}/")
-    lstm = nn.LSTM(features, hidden, layers, bias=bias, bidirectional=both, dtype=np.dtype(dtype))
-    lstm.load_state_dict({key.removeprefix("weight/"): v for key, v in want.items() if key.startswith("weight/")})
-    x, h0, c0 = (fs.Tensor(want[key].copy(), requires_grad=True) for key in ("x", "h0", "c0"))
-    out, (h_n, c_n) = lstm(x, (h0, c0), lengths=np.array(lengths))
-    for key, value in {"out": out, "h_n": h_n, "c_n": c_n}.items():
+    kind = {"gru": nn.GRU, "rnn": nn.RNN}.get(name.split("_")[-1], nn.LSTM)
+    layer = kind(features, hidden, layers, bias=bias, bidirectional=both, dtype=np.dtype(dtype))
+    layer.load_state_dict({key.removeprefix("weight/"): v for key, v in want.items() if key.startswith("weight/")})
+    leaves = {key: fs.Tensor(want[key].copy(), requires_grad=True) for key in ("x", "h0", "c0") if key in want}
+    x, *states = leaves.values()
+    out, last = layer(x, tuple(states) if len(states) > 1 else states[0], lengths=np.array(lengths))
+    finals = last if isinstance(last, tuple) else [last]
+    outputs = {"out": out, **dict(zip(("h_n", "c_n"), finals, strict=False))}
+    for key, value in outputs.items():
         assert_close(value.numpy(), want[key], dtype, key)
-    total = (out * want["d_out"]).sum() + (h_n * want["d_h_n"]).sum() + (c_n * want["d_c_n"]).sum()
-    total.backward()
-    for key, tensor in {"d_x": x, "d_h0": h0, "d_c0": c0}.items():
-        assert_close(tensor.grad.numpy(), want[key], dtype, key)
-    for key, parameter in lstm.named_parameters():
+    sum((value * want[f"d_{key}"]).sum() for key, value in outputs.items()).backward()
+    for key, tensor in leaves.items():
+        assert_close(tensor.grad.numpy(), want[f"d_{key}"], dtype, key)
+    for key, parameter in layer.named_parameters():
         assert_close(parameter.grad.numpy(), want[f"d_weight/{key}"], dtype, key)
 
 

@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="mprotect is POSIX")
 
 SIZES = [(f, h) for f in (1, 5, 16, 17, 33) for h in (1, 5, 16, 17, 33)]
+FEW = [(1, 1), (17, 5), (5, 33), (33, 17)]
+KINDS = {"LSTM": SIZES, "GRU": FEW, "RNN": [*FEW, (5, 80)]}
 
 
 def program(*arguments: str) -> subprocess.CompletedProcess:
@@ -28,7 +30,8 @@ def test_one_element_too_far_is_seen():
 
 @pytest.mark.parametrize("side", ["end", "start"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_no_kernel_leaves_its_arrays(side, dtype):
-    done = program(side, json.dumps(SIZES), dtype)
+@pytest.mark.parametrize(("kind", "sizes"), KINDS.items())
+def test_no_kernel_leaves_its_arrays(kind, sizes, side, dtype):
+    done = program(side, json.dumps(sizes), dtype, kind)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == 4 * len(SIZES)
+    assert int(done.stdout) == 4 * len(sizes)

@@ -30,6 +30,22 @@ def test_one_unit_by_hand():
     assert h[0] == pytest.approx(o * math.tanh(-f + i * g), abs=1e-15)
 
 
+def test_one_unit_of_a_gru_by_hand():
+    w_ih, w_hh = [[0.5], [-1.0], [2.0]], [[0.1], [0.2], [0.3]]
+    (h,) = naive.gru_step([2.0], [0.5], w_ih, w_hh, [0.1, 0.2, 0.3], [0.0, 1.0, 0.7])
+    r = 1 / (1 + math.exp(-(1.0 + 0.05 + 0.1)))
+    z = 1 / (1 + math.exp(-(-2.0 + 0.1 + 1.2)))
+    n = math.tanh(4.0 + 0.3 + r * (0.15 + 0.7))
+    assert h[0] == pytest.approx((1 - z) * n + z * 0.5, abs=1e-15)
+
+
+def test_one_unit_of_an_rnn_by_hand():
+    for bias, relu in ((0.1, 0.4), (-0.5, 0.0)):
+        arguments = [1.0], [2.0], [[0.1]], [[0.05]], [bias], [0.1]
+        assert naive.rnn_step(*arguments)[0][0] == pytest.approx(math.tanh(0.3 + bias), abs=1e-15)
+        assert naive.rnn_relu_step(*arguments)[0][0] == pytest.approx(relu, abs=1e-15)
+
+
 def weights_of(rng, features, hidden, layers, directions):
     """Random weights under PyTorch's names."""
     weights = {}

@@ -20,7 +20,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "buffers": set(),
     "jit": {"checks"},
     "simd": {"jit", "buffers"},
-    "cells": {"jit", "simd.math", "simd.lanes.fma", "simd.lanes.zero_like"},  # words that scalars have too
+    # words that scalars have too
+    "cells": {"jit", "simd.math", *(f"simd.lanes.{name}" for name in ("fma", "zero_like", "at_least", "where_less"))},
     "batch": {"checks"},
     "sequence": {"simd", "cells", "batch", "jit", "checks"},
     "autograd": {"sequence", "simd", "batch", "buffers", "jit", "checks"},

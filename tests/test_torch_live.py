@@ -33,6 +33,15 @@ class Configuration:
     seed: int
 
 
+KINDS = {
+    "LSTM": ("LSTM", {}),
+    "GRU": ("GRU", {}),
+    "RNN tanh": ("RNN", {}),
+    "RNN relu": ("RNN", {"nonlinearity": "relu"}),
+}
+"""Names of a class, and its options."""
+
+
 def configurations(chunk: int) -> list[Configuration]:
     """The chunk's configurations: 1 to 3 layers, one or two directions, B, F, H in 1..70, T in 1..40."""
     rng = np.random.default_rng([chunk, 20260101])
@@ -70,10 +79,26 @@ def numbers(config: Configuration, dtype: np.dtype) -> dict[str, np.ndarray]:
     return {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
 
 
-def run_torch(config: Configuration, data: dict[str, np.ndarray], dtype: np.dtype):
-    """Weights, and what PyTorch makes of them: outputs, states and gradients by name."""
+def run(module, config: Configuration, data: dict[str, np.ndarray], tensor, call) -> dict:
+    """Outputs, states and gradients by name; ``tensor`` makes a leaf, ``call`` runs the module from x and states."""
+    names = ["h0", "c0"] if type(module).__name__ == "LSTM" else ["h0"]
+    leaves = {key: tensor(data[key]) for key in ("x", *names)}
+    states = [leaves[key] for key in names]
+    hx = (tuple(states) if len(states) > 1 else states[0]) if config.states else None
+    out, last = call(leaves["x"], hx)
+    finals = dict(zip(("h_n", "c_n"), last if isinstance(last, tuple) else (last,), strict=False))
+    sum((value * tensor(data[f"d_{key}"])).sum() for key, value in {"out": out, **finals}.items()).backward()
+    result = {"out": out, **finals, "d_x": leaves["x"].grad}
+    result |= {f"d_{key}": leaves[key].grad for key in names} if config.states else {}
+    result |= {f"d_{name}": parameter.grad for name, parameter in module.named_parameters()}
+    return {name: value.detach().numpy() for name, value in result.items()}
+
+
+def run_torch(kind: str, config: Configuration, data: dict[str, np.ndarray], dtype: np.dtype):
+    """Weights, and what PyTorch makes of them."""
     torch.manual_seed(config.seed)
-    lstm = torch.nn.LSTM(
+    name, options = KINDS[kind]
+    module = getattr(torch.nn, name)(
         config.features,
         config.hidden,
         config.layers,
@@ -81,33 +106,38 @@ def run_torch(config: Configuration, data: dict[str, np.ndarray], dtype: np.dtyp
         batch_first=True,
         bidirectional=config.both,
         dtype=getattr(torch, dtype.name),
+        **options,
     )
-    x, h0, c0 = (torch.from_numpy(data[key].copy()).requires_grad_() for key in ("x", "h0", "c0"))
-    packed = torch.nn.utils.rnn.pack_padded_sequence(
-        x, torch.from_numpy(config.lengths), batch_first=True, enforce_sorted=False
-    )
-    packed_out, (h_n, c_n) = lstm(packed, (h0, c0) if config.states else None)
-    out, _ = torch.nn.utils.rnn.pad_packed_sequence(packed_out, batch_first=True, total_length=config.steps)
-    torch.autograd.backward([out, h_n, c_n], [torch.from_numpy(data[f"d_{key}"]) for key in ("out", "h_n", "c_n")])
-    result = {"out": out, "h_n": h_n, "c_n": c_n, "d_x": x.grad}
-    result |= {"d_h0": h0.grad, "d_c0": c0.grad} if config.states else {}
-    result |= {f"d_{name}": parameter.grad for name, parameter in lstm.named_parameters()}
-    return lstm.state_dict(), {name: value.detach().numpy() for name, value in result.items()}
+
+    def call(x, hx):
+        packed = torch.nn.utils.rnn.pack_padded_sequence(
+            x, torch.from_numpy(config.lengths), batch_first=True, enforce_sorted=False
+        )
+        packed_out, last = module(packed, hx)
+        out, _ = torch.nn.utils.rnn.pad_packed_sequence(packed_out, batch_first=True, total_length=config.steps)
+        return out, last
+
+    return module.state_dict(), run(module, config, data, lambda a: torch.from_numpy(a.copy()).requires_grad_(), call)
 
 
-def run_fastseq(config: Configuration, data: dict[str, np.ndarray], dtype: np.dtype, weights):
+def run_fastseq(kind: str, config: Configuration, data: dict[str, np.ndarray], dtype: np.dtype, weights):
     """The same with the same weights."""
-    lstm = nn.LSTM(
-        config.features, config.hidden, config.layers, bias=config.bias, bidirectional=config.both, dtype=dtype
+    name, options = KINDS[kind]
+    module = getattr(nn, name)(
+        config.features,
+        config.hidden,
+        config.layers,
+        bias=config.bias,
+        bidirectional=config.both,
+        dtype=dtype,
+        **options,
     )
-    lstm.load_state_dict(weights)
-    x, h0, c0 = (fs.Tensor(data[key].copy(), requires_grad=True) for key in ("x", "h0", "c0"))
-    out, (h_n, c_n) = lstm(x, (h0, c0) if config.states else None, lengths=config.lengths)
-    ((out * data["d_out"]).sum() + (h_n * data["d_h_n"]).sum() + (c_n * data["d_c_n"]).sum()).backward()
-    result = {"out": out, "h_n": h_n, "c_n": c_n, "d_x": x.grad}
-    result |= {"d_h0": h0.grad, "d_c0": c0.grad} if config.states else {}
-    result |= {f"d_{name}": parameter.grad for name, parameter in lstm.named_parameters()}
-    return {name: value.numpy() for name, value in result.items()}
+    module.load_state_dict(weights)
+
+    def call(x, hx):
+        return module(x, hx, lengths=config.lengths)
+
+    return run(module, config, data, lambda a: fs.Tensor(a.copy(), requires_grad=True), call)
 
 
 def worst(got: np.ndarray, want: np.ndarray) -> float:
@@ -118,12 +148,13 @@ def worst(got: np.ndarray, want: np.ndarray) -> float:
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 @pytest.mark.parametrize("name", ["float32", "float64"])
-def test_lstm_equals_packed_torch(name, chunk):
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_equal_packed_torch(kind, name, chunk):
     dtype = np.dtype(name)
     for config in configurations(chunk):
         data = numbers(config, dtype)
-        weights, want = run_torch(config, data, dtype)
-        got = run_fastseq(config, data, dtype, weights)
+        weights, want = run_torch(kind, config, data, dtype)
+        got = run_fastseq(kind, config, data, dtype, weights)
         assert got.keys() == want.keys()
         errors = {key: worst(got[key], want[key]) for key in want}
         assert max(errors.values()) <= LIMIT[name], (config, errors)

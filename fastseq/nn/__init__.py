@@ -34,6 +34,8 @@ from fastseq.nn.norm import LayerNorm
 from fastseq.nn.pooling import AttentionPool, LastStep, MaxPool, MeanPool
 from fastseq.nn.positions import LearnedPositions, SinusoidalPositions
 from fastseq.nn.recurrent import LSTM
+from fastseq.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell
+from fastseq.nn.rnn import RNN
 from fastseq.nn.seq2seq import Seq2Seq
 from fastseq.nn.standardize import Rescale, Standardize
 from fastseq.nn.tagger import Tagger
@@ -64,8 +66,10 @@ __all__ = [
     "F",
     "GELU",
     "GRU",
+    "GRUCell",
     "Identity",
     "LSTM",
+    "LSTMCell",
     "LastStep",
     "LayerNorm",
     "LeakyReLU",
@@ -78,6 +82,8 @@ __all__ = [
     "ModuleList",
     "MultiheadAttention",
     "Parameter",
+    "RNN",
+    "RNNCell",
     "ReLU",
     "Rescale",
     "Sequential",

@@ -11,7 +11,9 @@ import numpy as np
 from fastseq import checks, jit
 from fastseq.autograd.tensor import Tensor, no_grad
 from fastseq.buffers import aligned
+from fastseq.cells.gru import GRUWeights
 from fastseq.cells.lstm import LSTMWeights
+from fastseq.cells.rnn import TanhWeights
 from fastseq.nn.module import Module
 from fastseq.sequence import step
 from fastseq.streaming.program import translate
@@ -27,7 +29,8 @@ def _kernel_of(cell: Any) -> Any:
     return step.make_pool_step(cell)
 
 
-_kernel_of(LSTMWeights)  # defined with the module, so that the warm-up knows it
+for _cell in (LSTMWeights, GRUWeights, TanhWeights):  # defined with the module, so that the warm-up knows them
+    _kernel_of(_cell)
 
 
 class StreamPool:

@@ -10,7 +10,9 @@ import numpy as np
 
 from fastseq import checks
 from fastseq.autograd.tensor import Tensor, no_grad
+from fastseq.cells.gru import GRUWeights
 from fastseq.cells.lstm import LSTMWeights
+from fastseq.cells.rnn import TanhWeights
 from fastseq.nn.module import Module
 from fastseq.sequence.step import make_step
 from fastseq.streaming.program import translate
@@ -21,7 +23,8 @@ def _kernel_of(cell: Any) -> Any:
     return make_step(cell)
 
 
-_kernel_of(LSTMWeights)  # defined with the module, so that the warm-up knows it
+for _cell in (LSTMWeights, GRUWeights, TanhWeights):  # defined with the module, so that the warm-up knows them
+    _kernel_of(_cell)
 
 
 class Stream:

@@ -110,11 +110,12 @@ def test_operations_are_instructions_not_calls(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_lstms_products_keep_their_sums_in_registers(dtype, monkeypatch):
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_the_cells_products_keep_their_sums_in_registers(kind, dtype, monkeypatch):
+    from fastseq import nn
     from fastseq.autograd.recurrent import kernels_of
-    from fastseq.cells.lstm import LSTMWeights
 
-    for kernel in kernels_of(LSTMWeights):
+    for kernel in kernels_of(getattr(nn, kind).cell):
         assembly = fresh(kernel, dtype, monkeypatch)
         assert_clean(assembly, 8)
         for name in ("expf?", "tanhf?", "fmaf?"):
