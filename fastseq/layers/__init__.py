@@ -13,10 +13,10 @@ from fastseq.layers.basic import (
     Masking,
     SpatialDropout1D,
 )
+from fastseq.layers.cells import GRU, LSTM, SimpleRNN
 from fastseq.layers.inputs import Input, InputLayer
 from fastseq.layers.layer import Layer
 from fastseq.layers.merging import Add, Average, Concatenate, Flatten, Multiply, RepeatVector, Reshape
-from fastseq.layers.recurrent import LSTM
 from fastseq.layers.steps import Conv1D, GlobalAveragePooling1D, GlobalMaxPooling1D
 from fastseq.layers.wrappers import Bidirectional, TimeDistributed
 
@@ -31,6 +31,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "GRU",
     "GlobalAveragePooling1D",
     "GlobalMaxPooling1D",
     "Input",
@@ -43,6 +44,7 @@ __all__ = [
     "Multiply",
     "RepeatVector",
     "Reshape",
+    "SimpleRNN",
     "SpatialDropout1D",
     "TimeDistributed",
     "initializers",

@@ -1,4 +1,4 @@
-"""Keras's recurrent layers over fastseq's fused ones: directions, masks, states and noise; the equations are below.
+"""What Keras's recurrent layers share, over fastseq's fused ones: weights, directions, masks, states and noise.
 
 Keras's masks are per step and may have gaps. A step that does not count leaves the state as it is, so a row's steps
 that count are moved to its front, run through the fused layer with their number as its length, and moved back.
@@ -69,6 +69,8 @@ class RecurrentLayer(Layer):
     supports_masking = True
     #: How many states there are, h first.
     state_count: ClassVar[int] = 1
+    #: What Keras calls the cell, in the weights' names.
+    cell_name: ClassVar[str] = ""
     #: For each of Keras's gates, in its order, which of the fused layer's it is.
     gates: ClassVar[tuple[int, ...]] = (0,)
 
@@ -171,7 +173,7 @@ class RecurrentLayer(Layer):
         return np.concatenate([pieces[self.gates.index(k)] for k in range(len(self.gates))], axis)
 
     def _weight(self, name: str, parameters: Sequence[Parameter], *rest: Any) -> Weight:
-        return Weight(f"{type(self.cell).__name__.lower()}_cell/{name}", parameters, *rest)
+        return Weight(f"{self.cell_name}/{name}", parameters, *rest)
 
     def _matrix(self, name: str, own: str, initializer: Any, regularizer: Any) -> Weight:
         parameter = self._parameter(own)
@@ -281,59 +283,3 @@ class RecurrentLayer(Layer):
         rows, steps = shapes[0][:2]
         out = (rows, steps, self.units) if self.return_sequences else (rows, self.units)
         return [out] + [(rows, self.units)] * self.state_count if self.return_state else out
-
-
-class LSTM(RecurrentLayer):
-    """Long short-term memory with Keras's arguments, over `nn.LSTM`.
-
-    Parameters
-    ----------
-    units
-        H.
-    activation
-        ``"tanh"``, which the fused kernel computes.
-    recurrent_activation
-        ``"sigmoid"``.
-    use_bias
-        Whether there is a bias.
-    unit_forget_bias
-        Whether the forget gate's bias starts at one.
-    **options
-        See `RecurrentLayer`.
-
-    Notes
-    -----
-    Weights: kernel (F, 4H), recurrent_kernel (H, 4H), bias (4H,), gates in the order i f c o.
-    """
-
-    arguments = ("activation", "recurrent_activation", "unit_forget_bias", *RecurrentLayer.arguments)
-    state_count = 2
-    gates = (0, 1, 2, 3)
-
-    def __init__(
-        self,
-        units: int,
-        activation: str = "tanh",
-        recurrent_activation: str = "sigmoid",
-        use_bias: bool = True,
-        *,
-        unit_forget_bias: bool = True,
-        **options: Any,
-    ) -> None:
-        super().__init__(units, use_bias=use_bias, **options)
-        self.activation = checks.choice("activation", activation, ("tanh",))
-        self.recurrent_activation = checks.choice("recurrent_activation", recurrent_activation, ("sigmoid",))
-        self.unit_forget_bias = checks.boolean("unit_forget_bias", unit_forget_bias)
-
-    def _fused(self, inputs: int) -> Recurrent:
-        return nn.LSTM(inputs, self.units, bias=self.use_bias, dtype=self.dtype)
-
-    def _bias_start(self) -> Any:
-        if not self.unit_forget_bias:
-            return self.bias_initializer
-
-        def start(shape: Any, dtype: Any) -> Array:
-            first, rest = self.bias_initializer((self.units,), dtype), self.bias_initializer((2 * self.units,), dtype)
-            return np.concatenate([first, np.ones(self.units, dtype), rest])
-
-        return start
