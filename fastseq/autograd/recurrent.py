@@ -80,8 +80,8 @@ class PackedLayer:
     cell
         The cell's weights type.
     directions
-        Per direction: w_ih (X*H, F), w_hh (R*H, H), and b_ih (X*H,), b_hh (R*H,) or None for both; X slots take a
-        product with the input and R with h (see `cells.contract.CellSpec`).
+        Per direction: w_ih (X*H, F), w_hh (R*H, H), b_ih (X*H,), b_hh (R*H,) or None for both, and the cell's vectors
+        (H,); X slots take a product with the input and R with h (see `cells.contract.CellSpec`).
     """
 
     def __init__(self, cell: Any, directions: Sequence[Sequence[Tensor | None]]) -> None:
@@ -129,14 +129,35 @@ class PackedLayer:
         input_size = pack.column_panels_size(inputs, units, layout.input_slots, lanes)
         # New arrays: a backward pass to come, or another thread, may hold the former ones.
         gates = buffers.aligned(size * count, self.dtype)
-        columns = buffers.aligned((state_size + input_size) * count, self.dtype) if wanted else self.empty
+        matrices = (state_size + input_size) * count
+        columns_size = matrices + layout.vectors * layout.units_padded * count
+        columns = buffers.aligned(columns_size, self.dtype) if wanted else self.empty
         for d, parameters in enumerate(self.directions):
             pack.pack_layer.launch(
-                PACKING_WORK * size, *[self.empty if p is None else p._data.reshape(-1) for p in parameters],
+                PACKING_WORK * size, *[self.empty if p is None else p._data.reshape(-1) for p in parameters[:4]],
                 self.order, gates, d * size, columns, d * state_size, count * state_size + d * input_size,
-                inputs, units, layout.slots, layout.input_slots, layout.state_slots, layout.group, lanes,
+                inputs, units, layout.slots, layout.vectors, layout.input_slots, layout.state_slots,
+                layout.group, lanes,
             )  # fmt: skip
+        if layout.vectors:
+            self._put_vectors(gates, columns[matrices:])
         return gates, columns
+
+    def _put_vectors(self, gates: np.ndarray, behind: np.ndarray) -> None:
+        """Write the cell's vectors into the gate panels, and, if there is room, to where backward finds them."""
+        layout = self.layout
+        blocks = (len(self.directions), layout.blocks, layout.vectors, layout.lanes)
+        found = np.zeros(blocks, self.dtype)
+        for own, parameters in zip(found, self.directions, strict=True):
+            for number, parameter in enumerate(parameters[4:]):
+                assert parameter is not None
+                whole = np.zeros(layout.units_padded, self.dtype)
+                whole[: layout.units] = parameter._data
+                own[:, number] = whole.reshape(layout.blocks, layout.lanes)
+        panels = gates.reshape(*blocks[:2], layout.panels_block)
+        panels[:, :, layout.width : layout.head] = found.reshape(*blocks[:2], -1)
+        if behind.size:
+            behind[:] = found.reshape(-1)
 
     def plan(self, batch: int, steps: int, lengths: np.ndarray | None) -> tuple[workspace.Plan, Call]:
         """Return the order of work on a batch, and what it needs.

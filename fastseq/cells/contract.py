@@ -22,7 +22,8 @@ class Shape(NamedTuple):
     """What drivers know of a cell: numbers only, constants while a driver is compiled.
 
     Slots that take a product with the input stand side by side, ``input_slots`` of them from ``input_first`` on; those
-    that take one with h likewise. ``group`` is the number of blocks of units whose slots stand in one panel.
+    that take one with h likewise. ``group`` is the number of blocks of units whose slots stand in one panel,
+    ``vectors`` that of further weights which each unit has.
     """
 
     slots: int
@@ -32,6 +33,7 @@ class Shape(NamedTuple):
     state_first: int
     state_slots: int
     group: int
+    vectors: int
 
 
 class CellSpec(NamedTuple):
@@ -40,13 +42,14 @@ class CellSpec(NamedTuple):
     ``slots`` names the pre-activation blocks; ``memories`` names the states beside h, which are carried along but take
     no part in products. ``inputs`` and ``recurrent`` name the slots that take a product with the input and one with h,
     in the order of the rows of these matrices; each is a run of neighbouring slots in any order, all of them (in the
-    order of ``slots``) if None.
+    order of ``slots``) if None. ``vectors`` names parameters with one number per unit, which the cell reads.
     """
 
     slots: tuple[str, ...]
     memories: tuple[str, ...] = ()
     inputs: tuple[str, ...] | None = None
     recurrent: tuple[str, ...] | None = None
+    vectors: tuple[str, ...] = ()
 
     @property
     def input_rows(self) -> tuple[str, ...]:
@@ -63,10 +66,10 @@ class CellSpec(NamedTuple):
         """What drivers know of the cell."""
         count = len(self.slots)
         firsts = [min(map(self.slots.index, rows), default=0) for rows in (self.input_rows, self.state_rows)]
-        whole = all(len(rows) in (0, count) for rows in (self.input_rows, self.state_rows))
+        whole = not self.vectors and all(len(rows) in (0, count) for rows in (self.input_rows, self.state_rows))
         return Shape(
             count, len(self.memories), firsts[0], len(self.input_rows), firsts[1], len(self.state_rows),
-            max(1, TILE_VECTORS // count) if whole else 1,
+            max(1, TILE_VECTORS // count) if whole else 1, len(self.vectors),
         )  # fmt: skip
 
     @property
@@ -83,11 +86,18 @@ _cells: dict[type, dict[str, Callable[..., Any]]] = {}
 
 
 def define(weights: Any, step: Callable[..., Any], step_backward: Callable[..., Any]) -> None:
-    """Register a cell's functions under its weights type."""
+    """Register a cell's functions under its weights type: `step` and `step_backward`.
+
+    A cell without vectors leaves them out: of the arguments, and of what ``step_backward`` returns.
+    """
     spec: CellSpec = weights.spec
+    step, step_backward = shared(step), shared(step_backward)
+    if not spec.vectors:
+        step, step_backward = _without_vectors(weights.__name__, step, step_backward)
     _cells[weights] = {
-        "step": shared(step),
-        "step_backward": shared(step_backward),
+        "step": step,
+        "step_backward": step_backward,
+        "vector_pattern": _constant(f"{weights.__name__}_vectors", (0,) * len(spec.vectors)),
         "slot_pattern": _constant(f"{weights.__name__}_slots", (0,) * len(spec.slots)),
         "memory_pattern": _constant(f"{weights.__name__}_memories", (0,) * len(spec.memories)),
         "shape_of": _constant(f"{weights.__name__}_shape", spec.shape),
@@ -104,12 +114,27 @@ def _constant(name: str, value: Any) -> Callable[..., Any]:
     return constant
 
 
+def _without_vectors(name: str, step: Any, step_backward: Any) -> tuple[Any, Any]:
+    """Return the functions of a cell without vectors as drivers call them."""
+
+    def forth(weights, slots, h, memory, vectors):
+        return step(weights, slots, h, memory)
+
+    def back(weights, gates, h, memory, d_h, d_memory, vectors):
+        d_slots, d_before, d_memory_before = step_backward(weights, gates, h, memory, d_h, d_memory)
+        return d_slots, d_before, d_memory_before, ()
+
+    for function in (forth, back):
+        function.__name__ = function.__qualname__ = f"{name}_{function.__name__}"
+    return shared(forth), shared(back)
+
+
 def _of(weights: Any, name: str) -> Callable[..., Any] | None:
     cell = _cells.get(getattr(weights, "instance_class", type(weights)))
     return None if cell is None else cell[name]
 
 
-def step(weights, slots, h, memory):
+def step(weights, slots, h, memory, vectors=()):
     """Advance one step.
 
     Parameters
@@ -122,16 +147,18 @@ def step(weights, slots, h, memory):
         State h before the step.
     memory
         Tuple of the other states before the step.
+    vectors
+        Tuple of the parameters with one number per unit.
 
     Returns
     -------
     tuple
         Gates (tuple of S), h after the step, the other states after the step (tuple).
     """
-    return _cells[type(weights)]["step"](weights, slots, h, memory)
+    return _cells[type(weights)]["step"](weights, slots, h, memory, vectors)
 
 
-def step_backward(weights, gates, h, memory, d_h, d_memory):
+def step_backward(weights, gates, h, memory, d_h, d_memory, vectors=()):
     """Go back one step.
 
     Parameters
@@ -148,14 +175,16 @@ def step_backward(weights, gates, h, memory, d_h, d_memory):
         Gradient of h after the step.
     d_memory
         Tuple of the gradients of the other states after the step.
+    vectors
+        Tuple of the parameters with one number per unit.
 
     Returns
     -------
     tuple
-        Gradients of the slots (tuple of S), of h before the step as far as it does not pass through the slots, and of
-        the other states before the step (tuple).
+        Gradients of the slots (tuple of S), of h before the step as far as it does not pass through the slots, of the
+        other states before the step (tuple), and of the vectors (tuple), this step's part of them.
     """
-    return _cells[type(weights)]["step_backward"](weights, gates, h, memory, d_h, d_memory)
+    return _cells[type(weights)]["step_backward"](weights, gates, h, memory, d_h, d_memory, vectors)
 
 
 def slot_pattern(weights):
@@ -168,18 +197,23 @@ def memory_pattern(weights):
     return _cells[type(weights)]["memory_pattern"](weights)
 
 
+def vector_pattern(weights):
+    """Return a tuple with as many entries as the cell has vectors."""
+    return _cells[type(weights)]["vector_pattern"](weights)
+
+
 def shape_of(weights):
     """Return the cell's `Shape`."""
     return _cells[type(weights)]["shape_of"](weights)
 
 
 @overload(step, jit_options=PIECE)
-def _step(weights, slots, h, memory):
+def _step(weights, slots, h, memory, vectors):
     return _of(weights, "step")
 
 
 @overload(step_backward, jit_options=PIECE)
-def _step_backward(weights, gates, h, memory, d_h, d_memory):
+def _step_backward(weights, gates, h, memory, d_h, d_memory, vectors):
     return _of(weights, "step_backward")
 
 
@@ -191,6 +225,11 @@ def _slot_pattern(weights):
 @overload(memory_pattern, jit_options=PIECE)
 def _memory_pattern(weights):
     return _of(weights, "memory_pattern")
+
+
+@overload(vector_pattern, jit_options=PIECE)
+def _vector_pattern(weights):
+    return _of(weights, "vector_pattern")
 
 
 @overload(shape_of, jit_options=PIECE)

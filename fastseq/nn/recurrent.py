@@ -33,7 +33,9 @@ def parameter_shapes(cell: Any, inputs: int, units: int, bias: bool) -> dict[str
     """
     rows, state_rows = (len(slots) * units for slots in (cell.spec.input_rows, cell.spec.state_rows))
     shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, inputs), "weight_hh": (state_rows, units)}
-    return shapes | {"bias_ih": (rows,), "bias_hh": (state_rows,)} if bias else shapes
+    if bias:
+        shapes |= {"bias_ih": (rows,), "bias_hh": (state_rows,)}
+    return shapes | dict.fromkeys(cell.spec.vectors, (units,))
 
 
 class Recurrent(Module):
@@ -104,7 +106,7 @@ class Recurrent(Module):
         key = [*map(id, self._parameters.values()), id(self.dtype)]
         known: Any = self.__dict__.get("_packed")
         if known is None or known[0] != key:
-            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", *self.cell.spec.vectors)
             layers = [
                 PackedLayer(self.cell, [tuple(self._parameters.get(n + s) for n in names) for s in self._suffixes(k)])
                 for k in range(self.num_layers)
@@ -195,38 +197,8 @@ class Plain(Recurrent):
         return out, h_n
 
 
-class LSTM(Recurrent):
-    """Long short-term memory, fused over time (equations: `fastseq.cells.lstm`).
-
-    Shape letters: B rows, T steps, F = input_size, H = hidden_size, N = num_layers, D = 2 if bidirectional else 1.
-
-    Parameters
-    ----------
-    input_size
-        F.
-    hidden_size
-        H.
-    num_layers
-        Number of stacked layers; each reads the outputs of the one before.
-    bias
-        Whether there are the two biases ``bias_ih`` and ``bias_hh``.
-    batch_first
-        Whether arrays are (B, T, F), which is the default here, or (T, B, F) as PyTorch's default is.
-    dropout
-        Probability of dropping an output between layers, while training.
-    bidirectional
-        Whether a second direction reads each row from its last valid step to its first.
-    dtype
-        float32 or float64.
-
-    Notes
-    -----
-    Parameters carry PyTorch's names and layouts: ``weight_ih_l{k}[_reverse]`` (4H, F or H * D), ``weight_hh`` (4H, H),
-    ``bias_ih``, ``bias_hh`` (4H,), gates in the order i f g o, drawn from U(-1/sqrt(H), 1/sqrt(H)).
-    A row's results have the same bits whatever its neighbours, its padding, the batch size and the number of threads.
-    """
-
-    cell = LSTMWeights
+class WithMemory(Recurrent):
+    """A recurrent layer whose states are h and a memory c: what LSTM and its kin share."""
 
     def forward(self, x: Any, hx: Any = None, lengths: Any = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Run over a padded batch.
@@ -263,6 +235,40 @@ class LSTM(Recurrent):
             states = [("h_0", hx[0]), ("c_0", hx[1])]
         out, (h_n, c_n) = self._run(x, states, lengths)
         return out, (h_n, c_n)
+
+
+class LSTM(WithMemory):
+    """Long short-term memory, fused over time (equations: `fastseq.cells.lstm`).
+
+    Shape letters: B rows, T steps, F = input_size, H = hidden_size, N = num_layers, D = 2 if bidirectional else 1.
+
+    Parameters
+    ----------
+    input_size
+        F.
+    hidden_size
+        H.
+    num_layers
+        Number of stacked layers; each reads the outputs of the one before.
+    bias
+        Whether there are the two biases ``bias_ih`` and ``bias_hh``.
+    batch_first
+        Whether arrays are (B, T, F), which is the default here, or (T, B, F) as PyTorch's default is.
+    dropout
+        Probability of dropping an output between layers, while training.
+    bidirectional
+        Whether a second direction reads each row from its last valid step to its first.
+    dtype
+        float32 or float64.
+
+    Notes
+    -----
+    Parameters carry PyTorch's names and layouts: ``weight_ih_l{k}[_reverse]`` (4H, F or H * D), ``weight_hh`` (4H, H),
+    ``bias_ih``, ``bias_hh`` (4H,), gates in the order i f g o, drawn from U(-1/sqrt(H), 1/sqrt(H)).
+    A row's results have the same bits whatever its neighbours, its padding, the batch size and the number of threads.
+    """
+
+    cell = LSTMWeights
 
 
 kernels_of(LSTMWeights)  # defined with the module, so that the warm-up knows them

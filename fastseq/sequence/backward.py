@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastseq.cells.contract import memory_pattern, shape_of, slot_pattern, step_backward
+from fastseq.cells.contract import memory_pattern, shape_of, slot_pattern, step_backward, vector_pattern
 from fastseq.jit import Flag, Int, Integers, Launcher, ReadReals, Reals, kernel, piece, share
 from fastseq.sequence.workspace import (
     CHUNK,
@@ -30,29 +30,47 @@ UNPACKED_ALONE = 16384
 
 @piece
 def back_row(
-    weights, layout, gates, gates_at, kept, h_at, memory_at, kept_stride, d_out, d_out_at, scratch, d_h, d_m, d_stride
+    weights,
+    layout,
+    vectors_at,
+    gates,
+    gates_at,
+    kept,
+    h_at,
+    memory_at,
+    kept_stride,
+    d_out,
+    d_out_at,
+    scratch,
+    d_h,
+    d_m,
+    d_stride,
 ):
     """Replace one pair's gates by its slot gradients, for all blocks; d_h and d_memories move one step back."""
     lanes = layout.lanes
     for block in range(layout.blocks):
-        e, at = block * lanes, gates_at + block * layout.width
+        e, at = block * lanes, gates_at + block * layout.head
         opened = load_group(gates, at, lanes, slot_pattern(weights))
         h = load(kept, h_at + e)
         memory = load_group(kept, memory_at + e, kept_stride, memory_pattern(weights))
         left = layout.units - e
         given = load(d_out, d_out_at + e) if left >= lanes else load_head(d_out, d_out_at + e, left)
         d_memory = load_group(scratch, d_m + e, d_stride, memory_pattern(weights))
-        d_slots, d_before, d_memory = step_backward(
-            weights, opened, h, memory, load(scratch, d_h + e) + given, d_memory
+        vectors = load_group(weights.panels, vectors_at + e * layout.vectors, lanes, vector_pattern(weights))
+        d_slots, d_before, d_memory, d_vectors = step_backward(
+            weights, opened, h, memory, load(scratch, d_h + e) + given, d_memory, vectors
         )
         store_group(gates, at, lanes, d_slots)
+        store_group(gates, at + layout.width, lanes, d_vectors)
         store(scratch, d_h + e, d_before)
         store_group(scratch, d_m + e, d_stride, d_memory)
 
 
 @piece
 def multiply_slots(layout, slots, first, count, gates, gates_at, columns, columns_at, at, c, c0, c_row, rows, vectors):
-    """Add to c the products of pairs' slot gradients, ``count`` of ``slots`` from ``first`` on, and some columns.
+    """Add to c the products of pairs' slot gradients and some columns.
+
+    Of the ``slots`` that lie in a row, ``count`` from ``first`` on take part.
 
     ``columns_at`` is where the column panels begin, ``at`` the first of these columns.
     """
@@ -66,15 +84,15 @@ def multiply_slots(layout, slots, first, count, gates, gates_at, columns, column
         )
     else:
         multiply_runs(
-            gates, gates_at + first * lanes, row_size, run, layout.width - run, layout.blocks, columns, w0, width,
+            gates, gates_at + first * lanes, row_size, run, layout.head - run, layout.blocks, columns, w0, width,
             c, c0, c_row, rows, vectors, lanes,
         )  # fmt: skip
 
 
 @piece
 def scan_back(
-    weights, layout, columns_at, d_states, s0, state_stride, d_out, out_at, out_row, residuals, r0, scratch, q0,
-    plan, batch, steps, pairs, low, high, reverse,
+    weights, layout, columns_at, vectors_at, d_states, s0, state_stride, d_out, out_at, out_row, residuals, r0,
+    scratch, q0, plan, batch, steps, pairs, low, high, reverse,
 ):  # fmt: skip
     """Run the rows low..high of the plan's order back over all their steps.
 
@@ -99,7 +117,7 @@ def scan_back(
             time = plan[batch + low + r] - 1 - t if reverse else t
             p = pair + r
             back_row(
-                weights, layout, residuals, r0 + p * layout.gates_row, residuals, kept_h + p * units_row,
+                weights, layout, vectors_at, residuals, r0 + p * layout.gates_row, residuals, kept_h + p * units_row,
                 kept_memory + p * units_row, pairs * units_row,
                 d_out, (plan[low + r] * steps + time) * out_row + out_at,
                 scratch, d_h + r * units_row, d_m + r * units_row, rows * units_row,
@@ -110,8 +128,9 @@ def scan_back(
             first = (panels - 1 - i if t % 2 else i) * PANEL_VECTORS
             some = min(PANEL_VECTORS, vectors - first)
             multiply_slots(
-                layout, shape.slots, shape.state_first, shape.state_slots, residuals, r0 + pair * layout.gates_row,
-                weights.panels, columns_at, first * lanes, scratch, d_h + first * lanes, units_row, active, some,
+                layout, shape.slots + shape.vectors, shape.state_first, shape.state_slots,
+                residuals, r0 + pair * layout.gates_row, weights.panels, columns_at, first * lanes,
+                scratch, d_h + first * lanes, units_row, active, some,
             )  # fmt: skip
         t -= 1
     for r in range(rows):
@@ -190,17 +209,17 @@ def weight_gradient(
         for panel in range(panels_from, panels_to):
             block = panel * layout.group
             wide = min(layout.group, layout.blocks - block)
-            slots = r0 + first * gates_row + block * layout.width
+            slots = r0 + first * gates_row + block * layout.head
             at = panels_at + block * layout.panels_block
             if k_from == 0:
-                width, vectors = wide * layout.width, wide * layout.slots
+                width, vectors = wide * layout.head, wide * (layout.slots + layout.vectors)
                 if first == 0:
                     clear(d_panels, at, width, lanes)
                 multiply(
                     scratch, one, 0, 0, residuals, slots, gates_row, count,
                     d_panels, at, width, d_panels, at, width, 1, vectors, lanes,
                 )  # fmt: skip
-            at += wide * layout.width
+            at += wide * layout.head
             vectors = wide * layout.input_slots
             width = vectors * lanes
             if x_from < x_to:
@@ -254,8 +273,9 @@ def input_gradient(
         else:
             clear(scratch, q0, count * row_size, lanes)
         multiply_slots(
-            layout, shape.slots, shape.input_first, shape.input_slots, residuals, r0 + first * layout.gates_row,
-            weights.panels, columns_at, k0, scratch, q0, row_size, count, wide,
+            layout, shape.slots + shape.vectors, shape.input_first, shape.input_slots,
+            residuals, r0 + first * layout.gates_row, weights.panels, columns_at, k0,
+            scratch, q0, row_size, count, wide,
         )  # fmt: skip
         scatter_inputs(scratch, q0, row_size, d_x, k0, some, plan, batch, steps, inputs, first, count, reverse, lanes)
 
@@ -268,8 +288,11 @@ def scan_task(
     units = layout.units
     d, shard = task // shards, task % shards
     bounds = 2 * batch + (plan[batch] if batch > 0 else 0) + 1 + shard
+    vectors = directions * (recurrent_columns_size(layout) + input_columns_size(layout))
+    vectors += d * layout.vectors * layout.units_padded
     scan_back(
-        weights, layout, d * recurrent_columns_size(layout), d_states, d * batch * units, directions * batch * units,
+        weights, layout, d * recurrent_columns_size(layout), vectors,
+        d_states, d * batch * units, directions * batch * units,
         d_out, d * units, directions * units, residuals, d * residuals_size(layout, pairs),
         scratch, task * backward_scratch_size(layout, largest), plan, batch, steps, pairs,
         plan[bounds], plan[bounds + 1], d == 1,
@@ -323,10 +346,11 @@ def last_task(
     if task < directions * blocks:
         d = task // blocks
         with_bias = 1 if biases else 0
-        rows = layout.input_slots * (inputs + with_bias) + layout.state_slots * (units + with_bias)
+        rows = layout.input_slots * (inputs + with_bias) + layout.state_slots * (units + with_bias) + layout.vectors
         unpack_gates(
             d_panels, d * blocks * layout.panels_block, task - d * blocks, d_parameters, d * units * rows, order,
-            biases, inputs, units, layout.slots, layout.input_slots, layout.state_slots, layout.group, layout.lanes,
+            biases, inputs, units, layout.slots, layout.vectors, layout.input_slots, layout.state_slots,
+            layout.group, layout.lanes,
         )  # fmt: skip
         return
     chunk = task - directions * blocks
@@ -341,13 +365,14 @@ def last_task(
 def make_backward(cell: Any) -> Any:
     """Return the backward kernel of a cell, given its weights type.
 
-    Its arguments: column panels of the recurrent matrices, then of the input matrices, of all directions; x (B, T, F);
-    d_states (1 + M, D, B, H), of the final states in and of the initial ones out; d_out (B, T, D * H); residuals from
-    forward; d_panels, scratch for the weight gradients as gate panels; d_x (B, T, F), written at valid steps (size 0:
-    not wanted); d_parameters, written: per direction the gradients of w_ih, w_hh and, if there are biases, b_ih and
-    b_hh (see `simd.pack.unpack_gates`); scratch; the plan's numbers; B, T, F, H, L, D; number of pairs, shards, rows of
-    the largest shard; the number of threads to share the weight gradients among; whether d_x is wanted; the order of
-    the matrices' rows (`CellSpec.order`); whether there are biases.
+    Its arguments: column panels of the recurrent matrices, then of the input matrices, then the vectors [block][V][L],
+    of all directions; x (B, T, F); d_states (1 + M, D, B, H), of the final states in and of the initial ones out; d_out
+    (B, T, D * H); residuals from forward; d_panels, scratch for the weight gradients as gate panels; d_x (B, T, F),
+    written at valid steps (size 0: not wanted); d_parameters, written: per direction the gradients of w_ih, w_hh and,
+    if there are biases, b_ih and b_hh, then of the vectors (see `simd.pack.unpack_gates`); scratch; the plan's numbers;
+    B, T, F, H, L, D; number of pairs, shards, rows of the largest shard; the number of threads to share the weight
+    gradients among; whether d_x is wanted; the order of the matrices' rows (`CellSpec.order`); whether there are
+    biases.
     """
 
     @kernel(label=cell.__name__)

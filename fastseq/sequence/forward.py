@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from fastseq.cells.contract import memory_pattern, shape_of, slot_pattern, step
+from fastseq.cells.contract import memory_pattern, shape_of, slot_pattern, step, vector_pattern
 from fastseq.jit import Flag, Int, Integers, Launcher, ReadReals, Reals, kernel, piece, share
 from fastseq.sequence.workspace import (
     TILE_ROWS,
@@ -35,14 +35,18 @@ class Kept(NamedTuple):
 
 
 @piece
-def finish(weights, layout, acc, at, z, h_at, to, memory, memory_at, memory_stride, kept, row, block):
-    """Make gates and the new state of one row and block from its slots in ``acc``; keep what backward needs."""
+def finish(weights, layout, w0, acc, at, z, h_at, to, memory, memory_at, memory_stride, kept, row, block):
+    """Make gates and the new state of one row and block from its slots in ``acc``; keep what backward needs.
+
+    The block's panel is at ``w0``; a cell with vectors has them there, behind the biases.
+    """
     slots = load_group(acc, at, layout.lanes, slot_pattern(weights))
     h_before, before = load(z, h_at), load_group(memory, memory_at, memory_stride, memory_pattern(weights))
-    gates, h, after = step(weights, slots, h_before, before)
+    vectors = load_group(weights.panels, w0 + layout.width, layout.lanes, vector_pattern(weights))
+    gates, h, after = step(weights, slots, h_before, before, vectors)
     if kept.wanted:
         e = row * layout.units_row + block * layout.lanes
-        store_group(kept.buffer, kept.gates + row * layout.gates_row + block * layout.width, layout.lanes, gates)
+        store_group(kept.buffer, kept.gates + row * layout.gates_row + block * layout.head, layout.lanes, gates)
         store(kept.buffer, kept.h + e, h_before)
         store_group(kept.buffer, kept.memories + e, kept.stride, before)
     store_group(memory, memory_at, memory_stride, after)
@@ -53,11 +57,11 @@ def finish(weights, layout, acc, at, z, h_at, to, memory, memory_at, memory_stri
 def fill_slots(weights, layout, w0, wide, z, x_at, rows, acc, acc0):
     """Make the slots of some rows and of the panel at ``w0``, of ``wide`` blocks: the biases, then x, then h."""
     panels, lanes, shape = weights.panels, layout.lanes, shape_of(weights)
-    width = wide * layout.width
+    width, begin = wide * layout.width, w0 + wide * layout.head
     if shape.input_slots == shape.slots and shape.state_slots == shape.slots:
         depth = layout.inputs + layout.units
         multiply(
-            z, x_at, layout.z_row, 1, panels, w0 + width, width, depth, panels, w0, 0,
+            z, x_at, layout.z_row, 1, panels, begin, width, depth, panels, w0, 0,
             acc, acc0, width, rows, wide * layout.slots, lanes,
         )  # fmt: skip
         return
@@ -68,11 +72,11 @@ def fill_slots(weights, layout, w0, wide, z, x_at, rows, acc, acc0):
                 store(acc, acc0 + r * width + slot * lanes, bias)
     first, vectors = shape.input_first * lanes, wide * shape.input_slots
     multiply(
-        z, x_at, layout.z_row, 1, panels, w0 + width, vectors * lanes, layout.inputs, panels, w0 + first, 0,
+        z, x_at, layout.z_row, 1, panels, begin, vectors * lanes, layout.inputs, panels, w0 + first, 0,
         acc, acc0 + first, width, rows, vectors, lanes,
     )  # fmt: skip
     if shape.state_slots > 0:
-        at = w0 + width + layout.inputs * vectors * lanes
+        at = begin + layout.inputs * vectors * lanes
         first, vectors = shape.state_first * lanes, wide * shape.state_slots
         multiply(
             z, x_at + layout.inputs, layout.z_row, 1, panels, at, vectors * lanes, layout.units,
@@ -85,10 +89,11 @@ def fill_row(weights, layout, w0, z, x_at, acc, acc0):
     """Make the slots of one row and of two full panels that follow one another at ``w0``."""
     panels, lanes, shape = weights.panels, layout.lanes, shape_of(weights)
     panel, width = shape.group * layout.panels_block, shape.group * layout.width
+    begin = w0 + shape.group * layout.head
     if shape.input_slots == shape.slots and shape.state_slots == shape.slots:
         depth = layout.inputs + layout.units
         multiply_row(
-            z, x_at, 1, panels, w0 + width, panel, width, depth, panels, w0, panel,
+            z, x_at, 1, panels, begin, panel, width, depth, panels, w0, panel,
             acc, acc0, width, shape.group * layout.slots, lanes,
         )  # fmt: skip
         return
@@ -98,11 +103,11 @@ def fill_row(weights, layout, w0, z, x_at, acc, acc0):
             store(acc, acc0 + width + slot * lanes, load(panels, w0 + panel + slot * lanes))
     first, vectors = shape.input_first * lanes, shape.group * shape.input_slots
     multiply_row(
-        z, x_at, 1, panels, w0 + width, panel, vectors * lanes, layout.inputs, panels, w0 + first, panel,
+        z, x_at, 1, panels, begin, panel, vectors * lanes, layout.inputs, panels, w0 + first, panel,
         acc, acc0 + first, width, vectors, lanes,
     )  # fmt: skip
     if shape.state_slots > 0:
-        at = w0 + width + layout.inputs * vectors * lanes
+        at = begin + layout.inputs * vectors * lanes
         first, vectors = shape.state_first * lanes, shape.group * shape.state_slots
         multiply_row(
             z, x_at + layout.inputs, 1, panels, at, panel, vectors * lanes, layout.units, acc, acc0 + first, width,
@@ -132,8 +137,8 @@ def advance(weights, layout, panels_at, z, current, following, rows, memory, m0,
                 block = first + one
                 e = block * lanes
                 finish(
-                    weights, layout, acc, acc0 + one * layout.width, z, h_at + e, to + e, memory, m0 + e, m_stride,
-                    kept, 0, block,
+                    weights, layout, panels_at + block * layout.panels_block, acc, acc0 + one * layout.width,
+                    z, h_at + e, to + e, memory, m0 + e, m_stride, kept, 0, block,
                 )  # fmt: skip
             continue
         first_block = (turn + pairs) * shape.group
@@ -148,7 +153,7 @@ def advance(weights, layout, panels_at, z, current, following, rows, memory, m0,
                     block = first_block + one
                     e = block * lanes
                     finish(
-                        weights, layout, acc, acc0 + (r * wide + one) * layout.width,
+                        weights, layout, w0, acc, acc0 + (r * wide + one) * layout.width,
                         z, h_at + row * layout.z_row + e, to + row * layout.z_row + e,
                         memory, m0 + row * layout.units_row + e, m_stride, kept, row, block,
                     )  # fmt: skip

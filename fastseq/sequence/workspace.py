@@ -1,13 +1,14 @@
 """Residuals and scratch: what is allocated, its layout, who writes it.
 
 B rows, T steps, F inputs, H units, S slots, M memories, L lanes. H' is H and F' is F rounded up to whole vectors. G
-blocks of units share a panel: one, or as many as make its rows as wide as a tile.
+blocks of units share a panel: one, or as many as make its rows as wide as a tile. Gates lie [block][S + V][L]: behind
+a block's there is room for the gradients of its V vectors, the weights which each unit has for itself.
 A *pair* is a valid (step, row); pairs are numbered p with steps ascending and rows longest first: p = start[t] + row.
 
 ======================  =================  ===========================================================================
 array                   per pair or row    written by
 ======================  =================  ===========================================================================
-gates (residual)        S H' [block][S][L]  forward; backward replaces them by the gradients of the slots
+gates (residual)        (S + V) H'         forward; backward replaces them by the gradients of the slots
 h before (residual)     H'                 forward
 memories before         M H'               forward
 z (scratch, twice)      F' + H'            forward: the operand of a step, ``x`` right before h; two, taken in turns
@@ -52,6 +53,8 @@ class Layout(NamedTuple):
     group: int
     panels: int
     width: int
+    head: int
+    vectors: int
     input_first: int
     input_slots: int
     state_first: int
@@ -87,14 +90,16 @@ def layout_of(inputs, units, shape, lanes):
         shape.group,
         (units_padded // lanes + shape.group - 1) // shape.group,
         shape.slots * lanes,
+        (shape.slots + shape.vectors) * lanes,
+        shape.vectors,
         shape.input_first,
         shape.input_slots,
         shape.state_first,
         shape.state_slots,
-        (shape.slots + inputs * shape.input_slots + units * shape.state_slots) * lanes,
+        (shape.slots + shape.vectors + inputs * shape.input_slots + units * shape.state_slots) * lanes,
         inputs_padded,
         units_padded,
-        spread_rows(shape.slots * units_padded, lanes),
+        spread_rows((shape.slots + shape.vectors) * units_padded, lanes),
         spread_rows(units_padded, lanes),
         spread_rows(inputs_padded + units_padded, lanes),
     )

@@ -9,12 +9,13 @@ place of its rows in the input's matrix (-1: none), then for each slot the same 
 units, with everything that these units need::
 
     panel of a block:   bias     [S][L]      the two biases, added
+                        vectors  [V][L]      weights that each unit has for itself
                         input    [F][X][L]   k = 0 .. F-1
                         state    [H][R][L]   k = F .. F+H-1
 
 A row of a panel is thus S vectors, one per slot, all of the same L units: what a tile needs to finish these units.
-Where S is small, ``group`` blocks share a panel, whose rows then are [blocks of the group][S][L]; the last panel may
-have fewer.
+Where S is small and V is 0, ``group`` blocks share a panel, whose rows then are [blocks of the group][S][L]; the
+last panel may have fewer.
 
 *Column panels*, for products with slot gradients, whose k runs over (block, slot, lane) as the gate panels order
 them: the matrix's columns in groups of up to `PANEL_VECTORS` vectors::
@@ -32,9 +33,9 @@ PANEL_VECTORS = 4
 
 
 @shared
-def gate_panels_size(inputs, units, slots, input_slots, state_slots, lanes):
+def gate_panels_size(inputs, units, slots, vectors, input_slots, state_slots, lanes):
     """Return the number of elements of the gate panels."""
-    return (units + lanes - 1) // lanes * (slots + inputs * input_slots + units * state_slots) * lanes
+    return (units + lanes - 1) // lanes * (slots + vectors + inputs * input_slots + units * state_slots) * lanes
 
 
 @shared
@@ -70,16 +71,19 @@ def place_of_block(block, blocks, group, size):
 
 @piece
 def pack_gates(
-    w_ih, w_hh, b_ih, b_hh, has_ih, has_hh, order, panels, at, block, inputs, units, slots, input_slots, state_slots,
-    group, lanes,
+    w_ih, w_hh, b_ih, b_hh, has_ih, has_hh, order, panels, at, block, inputs, units, slots, vectors, input_slots,
+    state_slots, group, lanes,
 ):  # fmt: skip
-    """Write one block's part of its gate panel, of panels that begin at ``at``; a bias that is not there is zeros."""
+    """Write one block's part of its gate panel, of panels that begin at ``at``; a bias that is not there is zeros.
+
+    The vectors are left to the caller.
+    """
     some, blocks = min(lanes, units - block * lanes), (units + lanes - 1) // lanes
-    size = (slots + inputs * input_slots + units * state_slots) * lanes
+    size = (slots + vectors + inputs * input_slots + units * state_slots) * lanes
     place, one, wide = place_of_block(block, blocks, group, size)
     bias = at + place
     width, state_width = wide * input_slots * lanes, wide * state_slots * lanes
-    to = bias + wide * slots * lanes
+    to = bias + wide * (slots + vectors) * lanes
     state = to + inputs * width + one * state_slots * lanes
     to += one * input_slots * lanes
     bias += one * slots * lanes
@@ -103,18 +107,32 @@ def pack_gates(
 
 @piece
 def unpack_gates(
-    panels, at, block, matrices, to, order, biases, inputs, units, slots, input_slots, state_slots, group, lanes
+    panels,
+    at,
+    block,
+    matrices,
+    to,
+    order,
+    biases,
+    inputs,
+    units,
+    slots,
+    vectors,
+    input_slots,
+    state_slots,
+    group,
+    lanes,
 ):
     """Read one block's part of its gate panel (of gradients, say) into matrices that lie behind one another.
 
-    (X*H, F), (R*H, H), and the gradient of the bias, (X*H) and (R*H), if there are ``biases``.
+    (X*H, F), (R*H, H), the gradient of the bias, (X*H) and (R*H), if there are ``biases``, and the vectors (V, H).
     """
     some, blocks = min(lanes, units - block * lanes), (units + lanes - 1) // lanes
-    size = (slots + inputs * input_slots + units * state_slots) * lanes
+    size = (slots + vectors + inputs * input_slots + units * state_slots) * lanes
     place, one, wide = place_of_block(block, blocks, group, size)
     bias = at + place
     width, state_width = wide * input_slots * lanes, wide * state_slots * lanes
-    source = bias + wide * slots * lanes
+    source = bias + wide * (slots + vectors) * lanes
     state = source + inputs * width + one * state_slots * lanes
     source += one * input_slots * lanes
     bias += one * slots * lanes
@@ -133,6 +151,13 @@ def unpack_gates(
             state += lanes
             if biases:
                 copy(panels, bias, matrices, to_bias + input_slots * units + row_state, some, lanes)
+        bias += lanes
+    to_vector = to_bias + block * lanes
+    if biases:
+        to_vector += (input_slots + state_slots) * units
+    for _ in range(vectors):
+        copy(panels, bias, matrices, to_vector, some, lanes)
+        to_vector += units
         bias += lanes
 
 
@@ -160,7 +185,7 @@ def pack_columns(matrix, order, first_slot, panels, at, group, columns, units, s
 @piece
 def pack_task(
     task, w_ih, w_hh, b_ih, b_hh, has_ih, has_hh, order, gates, gates_at, columns, state_at, input_at,
-    inputs, units, slots, input_slots, state_slots, group, lanes,
+    inputs, units, slots, vectors, input_slots, state_slots, group, lanes,
 ):  # fmt: skip
     """Write one panel: first come those of gates, then those of the recurrent matrix' columns, then the inputs'."""
     blocks = (units + lanes - 1) // lanes
@@ -168,7 +193,7 @@ def pack_task(
     if task < blocks:
         pack_gates(
             w_ih, w_hh, b_ih, b_hh, has_ih, has_hh, order, gates, gates_at, task,
-            inputs, units, slots, input_slots, state_slots, group, lanes,
+            inputs, units, slots, vectors, input_slots, state_slots, group, lanes,
         )  # fmt: skip
     elif task < blocks + groups:
         pack_columns(w_hh, order, slots, columns, state_at, task - blocks, units, units, slots, state_slots, lanes)
@@ -181,11 +206,12 @@ def pack_task(
 @kernel
 def pack_layer(
     w_ih: ReadReals, w_hh: ReadReals, b_ih: ReadReals, b_hh: ReadReals, order: Integers, gates: Reals, gates_at: Int,
-    columns: Reals, state_at: Int, input_at: Int, inputs: Int, units: Int, slots: Int, input_slots: Int,
-    state_slots: Int, group: Int, lanes: Int, launcher: Launcher,
+    columns: Reals, state_at: Int, input_at: Int, inputs: Int, units: Int, slots: Int, vectors: Int,
+    input_slots: Int, state_slots: Int, group: Int, lanes: Int, launcher: Launcher,
 ):  # fmt: skip
-    """Write gate panels to gates[gates_at:] and column panels to columns[state_at:] and columns[input_at:].
+    """Write gate panels, all but their vectors, to gates[gates_at:].
 
+    Column panels go to columns[state_at:] and columns[input_at:].
     A bias of size 0 counts as zeros; columns of size 0 are not wanted.
     """
     blocks = (units + lanes - 1) // lanes
@@ -194,6 +220,6 @@ def pack_layer(
     arguments = (
         address(w_ih), address(w_hh), address(b_ih), address(b_hh), b_ih.size > 0, b_hh.size > 0, address(order),
         address(gates), gates_at, address(columns), state_at, input_at,
-        inputs, units, slots, input_slots, state_slots, group, lanes,
+        inputs, units, slots, vectors, input_slots, state_slots, group, lanes,
     )  # fmt: skip
     share(launcher, blocks + groups, pack_task, arguments)

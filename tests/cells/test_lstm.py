@@ -49,7 +49,8 @@ def test_a_step_back_is_the_derivative(rng):
 
     parts = [*slots, h, memory[0]]
     gates, _, _ = contract.step(WEIGHTS, slots, h, memory)
-    d_slots, d_before, d_memory = contract.step_backward(WEIGHTS, gates, h, memory, d_h, (d_c,))
+    d_slots, d_before, d_memory, nothing = contract.step_backward(WEIGHTS, gates, h, memory, d_h, (d_c,))
+    assert nothing == ()
     for place, got in enumerate((*d_slots, d_before, *d_memory)):
         for unit in range(H):
             moved = []
