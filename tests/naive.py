@@ -16,6 +16,8 @@ GRU: K. Cho et al., Learning Phrase Representations using RNN Encoder-Decoder fo
 2014, section 2.3, with the reset gate behind the product and the names of ``torch.nn.GRU``; RNN: J. L. Elman, Finding
 Structure in Time, Cognitive Science 14(2), 1990, as ``torch.nn.RNN`` has it.
 
+Peepholes: F. A. Gers and J. Schmidhuber, Recurrent Nets that Time and Count, 2000, section 3.
+
 Adam: D. P. Kingma and J. Ba, Adam: A Method for Stochastic Optimization, 2015, algorithm 1. AdamW: I. Loshchilov
 and F. Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2. SGD with momentum: I. Sutskever et al., On
 the importance of initialization and momentum in deep learning, 2013, in the form that PyTorch documents.
@@ -76,6 +78,18 @@ def gru_step(x, h, w_ih, w_hh, b_ih, b_hh) -> tuple[list[float]]:
     return (h_next,)
 
 
+def peephole_step(x, h, c, w_ih, w_hh, b_ih, b_hh, w_ci, w_cf, w_co) -> tuple[list[float], list[float]]:
+    """One step of one row of an LSTM with peepholes, gates in the order input, forget, cell, output."""
+    hidden, h_next, c_next = len(h), [], []
+    for unit in range(hidden):
+        z = [affine(g * hidden + unit, x, w_ih, b_ih) + affine(g * hidden + unit, h, w_hh, b_hh) for g in range(4)]
+        before = float(c[unit])
+        i, f = sigmoid(z[0] + float(w_ci[unit]) * before), sigmoid(z[1] + float(w_cf[unit]) * before)
+        c_next.append(f * before + i * math.tanh(z[2]))
+        h_next.append(sigmoid(z[3] + float(w_co[unit]) * c_next[-1]) * math.tanh(c_next[-1]))
+    return h_next, c_next
+
+
 def rnn_step(x, h, w_ih, w_hh, b_ih, b_hh) -> tuple[list[float]]:
     """One step of one row with the hyperbolic tangent."""
     return ([math.tanh(affine(u, x, w_ih, b_ih) + affine(u, h, w_hh, b_hh)) for u in range(len(h))],)
@@ -105,8 +119,11 @@ def layers(
     num_layers: int = 1,
     bidirectional: bool = False,
     lengths: np.ndarray | None = None,
+    more: Sequence[str] = (),
 ) -> list[np.ndarray]:
     """A whole layer stack; ``step`` is one of the functions above, ``weights`` carry PyTorch's names.
+
+    ``more`` names weights that the step takes behind the usual four.
 
     x is (B, T, F), states are (L*D, B, H), None for zeros. Returns out (B, T, D*H), zero past each length, and the
     states after the last valid step (after step 0 for the reverse direction). A row of length 0 keeps its states.
@@ -120,7 +137,7 @@ def layers(
         source, out = out, np.zeros((batch, steps, directions * hidden_size))
         for direction in range(directions):
             suffix = f"l{layer}" + ("_reverse" if direction else "")
-            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", *more)
             own = [weights.get(f"{name}_{suffix}") for name in names]
             place = layer * directions + direction
             for row in range(batch):

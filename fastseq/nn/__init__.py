@@ -31,6 +31,7 @@ from fastseq.nn.luong import LuongAttention
 from fastseq.nn.mlp import MLP
 from fastseq.nn.module import Module, Parameter
 from fastseq.nn.norm import LayerNorm
+from fastseq.nn.peephole import PeepholeLSTM
 from fastseq.nn.pooling import AttentionPool, LastStep, MaxPool, MeanPool
 from fastseq.nn.positions import LearnedPositions, SinusoidalPositions
 from fastseq.nn.recurrent import LSTM
@@ -82,6 +83,7 @@ __all__ = [
     "ModuleList",
     "MultiheadAttention",
     "Parameter",
+    "PeepholeLSTM",
     "RNN",
     "RNNCell",
     "ReLU",

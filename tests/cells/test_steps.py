@@ -7,6 +7,7 @@ import pytest
 
 from fastseq.cells import contract
 from fastseq.cells.gru import GRUWeights
+from fastseq.cells.peephole import PeepholeWeights
 from fastseq.cells.rnn import ReluWeights, TanhWeights
 from tests import naive
 
@@ -15,6 +16,7 @@ CELLS = {
     "gru": (GRUWeights, naive.gru_step),
     "tanh": (TanhWeights, naive.rnn_step),
     "relu": (ReluWeights, naive.rnn_relu_step),
+    "peephole": (PeepholeWeights, naive.peephole_step),
 }
 each_cell = pytest.mark.parametrize("name", CELLS)
 
@@ -99,3 +101,4 @@ def test_what_a_specification_says():
     assert GRUWeights.spec.shape == (4, 0, 1, 3, 0, 3, 1, 0)
     assert TanhWeights.spec.order == (0, 0)
     assert TanhWeights.spec.shape == (1, 0, 0, 1, 0, 1, 4, 0)
+    assert PeepholeWeights.spec.shape == (4, 1, 0, 4, 0, 4, 1, 3)

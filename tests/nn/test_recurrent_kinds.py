@@ -1,4 +1,4 @@
-"""GRU and RNN: finite differences through the real drivers, the oracle, PyTorch's conventions, streams."""
+"""All recurrent layers but LSTM, which has files of its own: finite differences, the oracle, conventions, cells."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ KINDS = {
     "GRU": (nn.GRU, {}, naive.gru_step, 3),
     "RNN": (nn.RNN, {}, naive.rnn_step, 1),
     "RNN relu": (nn.RNN, {"nonlinearity": "relu"}, naive.rnn_relu_step, 1),
+    "PeepholeLSTM": (nn.PeepholeLSTM, {}, naive.peephole_step, 4),
 }
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -32,20 +33,23 @@ def layer(kind: str, *sizes: int, seed: int = 0, dtype=F64, **options) -> nn.Mod
     return found
 
 
-def state(module: nn.Module, batch: int, rng) -> np.ndarray:
+def state(module: nn.Module, batch: int, rng) -> list[np.ndarray]:
+    """Initial states, as many as the layer has."""
     shape = (module.num_layers * module.num_directions, batch, module.hidden_size)
-    return rng.standard_normal(shape).astype(module.dtype)
+    return [rng.standard_normal(shape).astype(module.dtype) for _ in range(1 + len(module.cell.spec.memories))]
 
 
 class Called(nn.Module):
-    """A layer as a function of x and h_0, for the gradient check."""
+    """A layer as a function of x and its states that returns all outputs, for the gradient check."""
 
     def __init__(self, module: nn.Module, lengths=None) -> None:
         super().__init__()
         self.module, self.lengths = module, lengths
 
-    def forward(self, x, h=None):
-        return self.module(x, h, lengths=self.lengths)
+    def forward(self, x, *states):
+        hx = None if not states else states if len(states) > 1 else states[0]
+        out, last = self.module(x, hx, lengths=self.lengths)
+        return [out, *(last if isinstance(last, tuple) else [last])]
 
 
 GRADIENTS = {
@@ -67,7 +71,7 @@ def test_gradients_of_everything(name, kind, rng):
     module = layer(kind, *sizes, **options)
     shape = (batch, steps, sizes[0]) if module.batch_first else (steps, batch, sizes[0])
     called = Called(module, None if lengths is None else np.array(lengths))
-    gradcheck(called, rng.standard_normal(shape), state(module, batch, rng))
+    gradcheck(called, rng.standard_normal(shape), *state(module, batch, rng))
     if lengths is None:
         gradcheck(called, rng.standard_normal(shape))
 
@@ -80,12 +84,13 @@ def test_gradients_over_several_tiles_and_blocks(kind, rng):
     for parameter in module.parameters():
         parameter._data *= 0.3
     lengths = rng.integers(0, 5, 29)
-    leaves = {"x": fs.Tensor(x, requires_grad=True), "h": fs.Tensor(h, requires_grad=True)}
-    leaves |= dict(module.named_parameters())
-    upstream = [rng.standard_normal(s) for s in ((29, 4, 150), h.shape)]
+    inputs = [fs.Tensor(v, requires_grad=True) for v in (x, *h)]
+    leaves = {f"input {k}": v for k, v in enumerate(inputs)} | dict(module.named_parameters())
+    upstream = [rng.standard_normal(s) for s in ((29, 4, 150), *(v.shape for v in h))]
+    called = Called(module, lengths)
 
     def value():
-        outputs = module(leaves["x"], leaves["h"], lengths=lengths)
+        outputs = called(*inputs)
         return sum((o * g).sum() for o, g in zip(outputs, upstream, strict=True))
 
     value().backward()
@@ -109,10 +114,10 @@ def test_the_oracle_agrees(options, dtype, atol, kind, rng):
         parameter._data *= dtype(0.4)
     lengths = np.array([4, 0, 2, 6, 1])
     x, h = rng.standard_normal((5, 6, 5)).astype(dtype), state(module, 5, rng)
-    got = module(x, h, lengths=lengths)
-    shape = {k: v for k, v in options.items() if k != "bias"}
+    got = Called(module, lengths)(x, *h)
+    shape = {k: v for k, v in options.items() if k != "bias"} | {"more": module.cell.spec.vectors}
     weights = {n: p.numpy() for n, p in module.named_parameters()}
-    want = naive.layers(KINDS[kind][2], x, weights, hidden_size=17, states=[h], lengths=lengths, **shape)
+    want = naive.layers(KINDS[kind][2], x, weights, hidden_size=17, states=h, lengths=lengths, **shape)
     for one, right in zip(got, want, strict=True):
         np.testing.assert_allclose(one.numpy(), right, rtol=0, atol=atol)
 
@@ -123,11 +128,12 @@ def test_weights_start_as_in_pytorch(kind):
     fs.manual_seed(0)
     module = make(300, 100, num_layers=2, bidirectional=True, **own)
     names = [f"{what}_l{k}{end}" for k in range(2) for end in ("", "_reverse") for what in
-             ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]  # fmt: skip
+             ("weight_ih", "weight_hh", "bias_ih", "bias_hh", *module.cell.spec.vectors)]  # fmt: skip
     assert [name for name, _ in module.named_parameters()] == names
     for name, p in module.named_parameters():
         width = (300 if "l0" in name else 200) if "weight_ih" in name else 100
-        assert p.shape == ((100 * gates, width) if "weight" in name else (100 * gates,))
+        vector = name.split("_l")[0] in module.cell.spec.vectors
+        assert p.shape == ((100,) if vector else (100 * gates, width) if "weight" in name else (100 * gates,))
         values = p.numpy()
         assert p.dtype == F32 and 0.09 < np.abs(values).max() <= 0.1
 
@@ -148,10 +154,11 @@ def test_config_and_pickle_make_the_same_layer(kind, rng):
 def test_empty_batches(batch, steps, kind, rng):
     module = layer(kind, 2, 3, num_layers=2, bidirectional=True)
     x, h = fs.Tensor(np.zeros((batch, steps, 2)), requires_grad=True), state(module, batch, rng)
-    out, h_n = module(x, h)
+    out, *last = Called(module)(x, *h)
     assert out.shape == (batch, steps, 6)
-    np.testing.assert_array_equal(h_n.numpy(), h)
-    (out.sum() + h_n.sum()).backward()
+    for final, first in zip(last, h, strict=True):
+        np.testing.assert_array_equal(final.numpy(), first)
+    sum((final.sum() for final in last), out.sum()).backward()
     assert x.grad.shape == x.shape and not any(p.grad.numpy().any() for p in module.parameters())
 
 
@@ -192,7 +199,7 @@ def test_a_nan_stays_in_its_row_and_is_seen_in_gradients(kind, rng):
     clean = module(x)[0].numpy()
     x[2, 3, 1] = np.nan
     leaf = fs.Tensor(x, requires_grad=True)
-    out, h_n = module(leaf)
+    out, h_n, *_ = Called(module)(leaf)
     others = [0, 1, 3, 4]
     assert out.numpy()[others].tobytes() == clean[others].tobytes()
     assert np.isnan(out.numpy()[2, 3:]).all() and np.isnan(h_n.numpy()[0, 2]).all()

@@ -56,6 +56,7 @@ LAYERS = {
     "MultiheadAttention": (lambda: nn.MultiheadAttention(6, 2, 0.1, causal=True), (2, 4, 6)),
     "RNN": (lambda: nn.RNN(3, 5, num_layers=2, nonlinearity="relu", bias=False, bidirectional=True), (2, 4, 3)),
     "RNNCell": (lambda: nn.RNNCell(3, 5, nonlinearity="relu"), (2, 3)),
+    "PeepholeLSTM": (lambda: nn.PeepholeLSTM(3, 5, num_layers=2, bias=False, bidirectional=True), (2, 4, 3)),
     "ReLU": (nn.ReLU, (2, 3)),
     "Rescale": (lambda: nn.Rescale([1.0, 2.0, 3.0], [0.5, 0.5, 0.5]), (2, 3)),
     "Seq2Seq": (translator, np.array([[0, 4, 2], [3, 1, 1]])),
