@@ -81,7 +81,8 @@ class PackedLayer:
         The cell's weights type.
     directions
         Per direction: w_ih (X*H, F), w_hh (R*H, H), b_ih (X*H,), b_hh (R*H,) or None for both, and the cell's vectors
-        (H,); X slots take a product with the input and R with h (see `cells.contract.CellSpec`).
+        (H,); X slots take a product with the input and R with h (see `cells.contract.CellSpec`). Where R is 0, w_hh and
+        b_hh are None.
     """
 
     def __init__(self, cell: Any, directions: Sequence[Sequence[Tensor | None]]) -> None:
@@ -90,13 +91,12 @@ class PackedLayer:
         self.parameters = tuple(p for d in self.directions for p in d if p is not None)
         self.dtype = self.parameters[0].dtype
         self.empty = np.empty(0, self.dtype)
-        w_ih, w_hh, bias = self.directions[0][:3]
-        assert w_ih is not None and w_hh is not None
+        w_ih, _, bias = self.directions[0][:3]
+        assert w_ih is not None
         self.biases = bias is not None
         self.order = np.array(cell.spec.order, np.int64)
-        self.layout = workspace.layout_of(
-            w_ih.shape[1], w_hh.shape[1], cell.spec.shape, workspace.lanes_per_vector(w_ih.dtype)
-        )
+        units = w_ih.shape[0] // len(cell.spec.input_rows)
+        self.layout = workspace.layout_of(w_ih.shape[1], units, cell.spec.shape, workspace.lanes_per_vector(w_ih.dtype))
         self._shapes = [(p._data.size, p._data.shape) for p in self.parameters]
         self.parameters_size = sum(size for size, _ in self._shapes)
         self._versions = [p._version for p in self.parameters]

@@ -35,6 +35,7 @@ def parameter_shapes(cell: Any, inputs: int, units: int, bias: bool) -> dict[str
     shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, inputs), "weight_hh": (state_rows, units)}
     if bias:
         shapes |= {"bias_ih": (rows,), "bias_hh": (state_rows,)}
+    shapes = {name: shape for name, shape in shapes.items() if shape[0]}
     return shapes | dict.fromkeys(cell.spec.vectors, (units,))
 
 
