@@ -67,8 +67,8 @@ class GuardedNumpy:
         return found
 
 
-def passes(at_end: bool, sizes: list[tuple[int, int]], dtype: Any, kind: str) -> int:
-    """Run layers of the given (F, H) with every array that a kernel gets guarded; return the number of passes."""
+def passes(at_end: bool, kinds: dict[str, list[tuple[int, int]]], dtype: Any) -> int:
+    """Run layers of kinds and (F, H) with every array that a kernel gets guarded; return the number of passes."""
     import fastseq as fs
     from fastseq import buffers, nn
     from fastseq.autograd import recurrent
@@ -98,7 +98,8 @@ def passes(at_end: bool, sizes: list[tuple[int, int]], dtype: Any, kind: str) ->
 
     workspace.plan_batch, recurrent.make_node = guarded_plan, guarded_node
     rng, done = np.random.default_rng(0), 0
-    for (inputs, units), batch in itertools.product(sizes, (1, 7)):
+    sizes = [(kind, inputs, units) for kind, own_sizes in kinds.items() for inputs, units in own_sizes]
+    for (kind, inputs, units), batch in itertools.product(sizes, (1, 7)):
         layer = getattr(nn, kind)(inputs, units, num_layers=2, bidirectional=True, bias=bool(batch % 2), dtype=dtype)
         for parameter in layer.parameters():
             parameter._data = own.copied(parameter._data)
@@ -125,4 +126,4 @@ if __name__ == "__main__":
 
     if sys.argv[1] == "--overrun":
         print(ctypes.c_double.from_address(guarded(3).ctypes.data + 24).value)
-    print(passes(sys.argv[1] == "end", json.loads(sys.argv[2]), *sys.argv[3:]))
+    print(passes(sys.argv[1] == "end", json.loads(sys.argv[2]), sys.argv[3]))

@@ -18,6 +18,8 @@ Structure in Time, Cognitive Science 14(2), 1990, as ``torch.nn.RNN`` has it.
 
 Peepholes: F. A. Gers and J. Schmidhuber, Recurrent Nets that Time and Count, 2000, section 3.
 
+minGRU, minLSTM: L. Feng et al., Were RNNs All We Needed?, arXiv 2410.01201, sections 3.1 and 3.2.
+
 Adam: D. P. Kingma and J. Ba, Adam: A Method for Stochastic Optimization, 2015, algorithm 1. AdamW: I. Loshchilov
 and F. Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2. SGD with momentum: I. Sutskever et al., On
 the importance of initialization and momentum in deep learning, 2013, in the form that PyTorch documents.
@@ -88,6 +90,25 @@ def peephole_step(x, h, c, w_ih, w_hh, b_ih, b_hh, w_ci, w_cf, w_co) -> tuple[li
         c_next.append(f * before + i * math.tanh(z[2]))
         h_next.append(sigmoid(z[3] + float(w_co[unit]) * c_next[-1]) * math.tanh(c_next[-1]))
     return h_next, c_next
+
+
+def min_gru_step(x, h, w_ih, w_hh, b_ih, b_hh) -> tuple[list[float]]:
+    """One step of one row of a minGRU: update gate, new."""
+    hidden, h_next = len(h), []
+    for unit in range(hidden):
+        z = sigmoid(affine(unit, x, w_ih, b_ih))
+        h_next.append((1.0 - z) * float(h[unit]) + z * affine(hidden + unit, x, w_ih, b_ih))
+    return (h_next,)
+
+
+def min_lstm_step(x, h, w_ih, w_hh, b_ih, b_hh) -> tuple[list[float]]:
+    """One step of one row of a minLSTM: forget, input, new; the gates divided by their sum."""
+    hidden, h_next = len(h), []
+    for unit in range(hidden):
+        f, i = sigmoid(affine(unit, x, w_ih, b_ih)), sigmoid(affine(hidden + unit, x, w_ih, b_ih))
+        new = affine(2 * hidden + unit, x, w_ih, b_ih)
+        h_next.append(f / (f + i) * float(h[unit]) + i / (f + i) * new)
+    return (h_next,)
 
 
 def rnn_step(x, h, w_ih, w_hh, b_ih, b_hh) -> tuple[list[float]]:

@@ -28,6 +28,7 @@ from fastseq.nn.linear import Linear
 from fastseq.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
 from fastseq.nn.losses_likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss, QuantileLoss
 from fastseq.nn.luong import LuongAttention
+from fastseq.nn.minimal import MinGRU, MinLSTM
 from fastseq.nn.mlp import MLP
 from fastseq.nn.module import Module, Parameter
 from fastseq.nn.norm import LayerNorm
@@ -78,6 +79,8 @@ __all__ = [
     "LogSoftmax",
     "MaxPool",
     "MeanPool",
+    "MinGRU",
+    "MinLSTM",
     "Module",
     "ModuleDict",
     "ModuleList",

@@ -7,6 +7,7 @@ import pytest
 
 from fastseq.cells import contract
 from fastseq.cells.gru import GRUWeights
+from fastseq.cells.minimal import MinGRUWeights, MinLSTMWeights
 from fastseq.cells.peephole import PeepholeWeights
 from fastseq.cells.rnn import ReluWeights, TanhWeights
 from tests import naive
@@ -16,6 +17,8 @@ CELLS = {
     "gru": (GRUWeights, naive.gru_step),
     "tanh": (TanhWeights, naive.rnn_step),
     "relu": (ReluWeights, naive.rnn_relu_step),
+    "minGRU": (MinGRUWeights, naive.min_gru_step),
+    "minLSTM": (MinLSTMWeights, naive.min_lstm_step),
     "peephole": (PeepholeWeights, naive.peephole_step),
 }
 each_cell = pytest.mark.parametrize("name", CELLS)
@@ -45,7 +48,7 @@ def test_a_step_is_the_oracles(name, rng):
         b_ih, b_hh = rng.standard_normal(len(w_ih)), rng.standard_normal(len(w_hh))
         slots = dict.fromkeys(spec.slots, 0)
         for rows, product in ((spec.input_rows, w_ih @ x + b_ih), (spec.state_rows, w_hh @ h + b_hh)):
-            slots |= {slot: slots[slot] + part for slot, part in zip(rows, np.split(product, len(rows)), strict=True)}
+            slots |= {slot: slots[slot] + part for slot, part in zip(rows, product.reshape(-1, H), strict=True)}
         _, got_h, got_memory = contract.step(cell(None), tuple(slots.values()), h, memory, vectors)
         want = oracle(x, h, *memory, w_ih, w_hh, b_ih, b_hh, *vectors)
         for got, right in zip((got_h, *got_memory), want, strict=True):
@@ -101,4 +104,6 @@ def test_what_a_specification_says():
     assert GRUWeights.spec.shape == (4, 0, 1, 3, 0, 3, 1, 0)
     assert TanhWeights.spec.order == (0, 0)
     assert TanhWeights.spec.shape == (1, 0, 0, 1, 0, 1, 4, 0)
+    assert MinGRUWeights.spec.order == (0, 1, -1, -1)
+    assert MinGRUWeights.spec.shape == (2, 0, 0, 2, 0, 0, 2, 0)
     assert PeepholeWeights.spec.shape == (4, 1, 0, 4, 0, 4, 1, 3)

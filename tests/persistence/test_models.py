@@ -53,6 +53,8 @@ LAYERS = {
     "LuongAttention": (lambda: nn.LuongAttention(3, score="concat", attention_size=2), (2, 4, 3)),
     "MaxPool": (nn.MaxPool, (2, 4, 3)),
     "MeanPool": (nn.MeanPool, (2, 4, 3)),
+    "MinGRU": (lambda: nn.MinGRU(3, 5, num_layers=2, bias=False, bidirectional=True), (2, 4, 3)),
+    "MinLSTM": (lambda: nn.MinLSTM(3, 5, num_layers=2, dropout=0.25), (2, 4, 3)),
     "MultiheadAttention": (lambda: nn.MultiheadAttention(6, 2, 0.1, causal=True), (2, 4, 6)),
     "RNN": (lambda: nn.RNN(3, 5, num_layers=2, nonlinearity="relu", bias=False, bidirectional=True), (2, 4, 3)),
     "RNNCell": (lambda: nn.RNNCell(3, 5, nonlinearity="relu"), (2, 3)),

@@ -34,6 +34,7 @@ NETS = {
     "double": (lambda: nn.Sequential(nn.LSTM(3, 33, dtype=F64), nn.Linear(33, 4, dtype=F64), nn.Tanh()), 3, F64),
     "gru": (lambda: nn.Sequential(nn.GRU(3, 50, num_layers=2), nn.Linear(50, 2)), 3, F32),
     "rnn": (lambda: nn.Sequential(nn.RNN(3, 150, num_layers=2, bias=False), nn.Linear(150, 2)), 3, F32),
+    "minimal": (lambda: nn.MinGRU(3, 50, num_layers=2), 3, F32),
     "peephole": (lambda: nn.PeepholeLSTM(3, 20, num_layers=2), 3, F32),
     "dense": (lambda: nn.Sequential(nn.Linear(6, 130), nn.Sigmoid(), nn.Linear(130, 2)), 6, F32),
 }  # fmt: skip
