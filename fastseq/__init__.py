@@ -101,6 +101,7 @@ __all__ = [
     "forecasting",
     "get_num_threads",
     "initializers",
+    "interop",
     "is_grad_enabled",
     "jit",
     "layers",
