@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastseq import checks, nn
 from fastseq.interop.gates import cell_of, directions_of, options_of, to_keras_arrays
-from fastseq.interop.keras_files import KerasFile, opened
+from fastseq.interop.keras_files import KerasFile, opened, snake_case
 from fastseq.interop.keras_layers import Layer, described, made
 from fastseq.nn.module import Module
 
@@ -67,10 +67,10 @@ def from_keras(path: str | PathLike[str]) -> Module:
                 rank = _rank(layer)
                 if layer.kind == "InputLayer":
                     continue
-                for number, module in enumerate(made(layer)):
+                for module in made(layer):
                     if layer.config.get("trainable") is False:
                         module.requires_grad_(False)
-                    modules[_free_name(layer.name, number, modules)] = module
+                    modules[_free_name(layer, module, modules)] = module
     for layer in layers:
         for remark in dict.fromkeys(layer.remarks):
             warnings.warn(remark, stacklevel=2)
@@ -94,9 +94,11 @@ def _rank(layer: Layer) -> int:
     return 2 if layer.kind.startswith("Global") else layer.rank
 
 
-def _free_name(name: str, number: int, taken: dict[str, Module]) -> str:
-    """Return a name for a module: Keras's where it can be one."""
-    wanted = (name.replace(".", "_") or "layer") + (f"_{number}" if number else "")
+def _free_name(layer: Layer, module: Module, taken: dict[str, Module]) -> str:
+    """Return a name for a module: Keras's, where it can be one, for that which has the layer's weights."""
+    wanted = layer.name.replace(".", "_") or "layer"
+    if layer.arrays and not module.state_dict():
+        wanted += f"_{snake_case(type(module).__name__)}"
     probe = nn.Sequential()
     while wanted in taken or wanted in probe.__dict__ or hasattr(type(probe), wanted):
         wanted += "_"
@@ -224,6 +226,8 @@ def _weights(path: str, module: Any) -> list[Array]:
     if isinstance(module, nn.Conv1d):
         return [np.ascontiguousarray(own["weight"].transpose(2, 1, 0)), *bias]
     if isinstance(module, (nn.Embedding, nn.LayerNorm)):
+        if bias and not module.weight.requires_grad and module.bias.requires_grad:
+            return bias  # a normalisation without scale, as from_keras builds it
         return list(own.values())
     if isinstance(module, nn.MultiheadAttention):
         return _attention(path, module)
