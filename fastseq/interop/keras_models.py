@@ -226,7 +226,8 @@ def _weights(path: str, module: Any) -> list[Array]:
     if isinstance(module, nn.Conv1d):
         return [np.ascontiguousarray(own["weight"].transpose(2, 1, 0)), *bias]
     if isinstance(module, (nn.Embedding, nn.LayerNorm)):
-        if bias and not module.weight.requires_grad and module.bias.requires_grad:
+        learned = {name for name, tensor in module._parameters.items() if tensor is not None and tensor.requires_grad}
+        if bias and learned == {"bias"}:
             return bias  # a normalisation without scale, as from_keras builds it
         return list(own.values())
     if isinstance(module, nn.MultiheadAttention):
