@@ -18,6 +18,7 @@ from fastseq.autograd import ops
 from fastseq.autograd.operands import array
 from fastseq.autograd.tensor import Tensor
 from fastseq.layers.activations import logits_of
+from fastseq.layers.flow import flow
 from fastseq.nn import functional as F
 
 Array = NDArray[Any]
@@ -58,7 +59,10 @@ class Loss:
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> Tensor:
         """Return the weighted mean (or sum, or the values)."""
         prediction = y_pred if isinstance(y_pred, Tensor) else Tensor(np.asarray(y_pred))
-        values = self.call(self.fitted(array(y_true), prediction), prediction)
+        truth = self.fitted(array(y_true), prediction)
+        if mask is not None and prediction.ndim >= 3:
+            truth, prediction = _without_padding(truth, prediction, np.asarray(mask, bool))
+        values = self.call(truth, prediction)
         if not isinstance(values, Tensor):
             raise checks.kind_error("loss", "a function that returns a Tensor", values)
         factors = None if sample_weight is None else _spread("sample_weight", array(sample_weight), values)
@@ -94,6 +98,20 @@ class Loss:
         if found.shape != wanted:
             raise checks.value_error("y", f"shape {('rows', *wanted[1:])}, as the output", f"shape {y_true.shape}")
         return found.astype(y_pred.dtype, copy=False)
+
+
+def _without_padding(truth: Array, prediction: Tensor, mask: Array) -> tuple[Array, Tensor]:
+    """Return truth and prediction with zeros at steps that do not count: what stands there is never read."""
+
+    def wide(ndim: int) -> Array:
+        return mask.reshape(mask.shape + (1,) * (ndim - mask.ndim))
+
+    logits = logits_of(prediction)
+    zero = prediction.dtype.type(0)
+    kept = ops.where(wide(prediction.ndim), prediction, zero)
+    if logits is not None:
+        kept = flow(kept, logits=ops.where(wide(logits.ndim), logits, zero))
+    return np.where(wide(truth.ndim), truth, truth.dtype.type(0)), kept
 
 
 def _spread(argument: str, factors: Array, values: Tensor) -> Array:
