@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.slow
 
 LIMIT = {"float32": 1e-5, "float64": 1e-10}
+KINK = 2e-6  # float32 sums of this relative size are uncertain in their sign: several times the outputs' error
 CHUNKS, PER_CHUNK = 10, 20
 
 
@@ -40,6 +41,9 @@ KINDS = {
     "RNN relu": ("RNN", {"nonlinearity": "relu"}),
 }
 """Names of a class, and its options."""
+
+ENDS = [f"_{which}_l{layer}{end}" for which in ("ih", "hh") for layer in range(3) for end in ("", "_reverse")]
+"""How the names of a layer's parameters end."""
 
 
 def configurations(chunk: int) -> list[Configuration]:
@@ -140,10 +144,37 @@ def run_fastseq(kind: str, config: Configuration, data: dict[str, np.ndarray], d
     return run(module, config, data, lambda a: fs.Tensor(a.copy(), requires_grad=True), call)
 
 
-def worst(got: np.ndarray, want: np.ndarray) -> float:
-    """Largest difference, relative to the largest entry."""
+def worst(got: np.ndarray, want: np.ndarray, *kin: np.ndarray) -> float:
+    """Largest difference, relative to the largest entry of ``want`` and its ``kin``."""
     assert got.shape == want.shape and got.dtype == want.dtype
-    return float(np.abs(got - want).max(initial=0.0) / (np.abs(want).max(initial=0.0) or 1.0))
+    largest = max(float(np.abs(one).max(initial=0.0)) for one in (want, *kin))
+    return float(np.abs(got - want).max(initial=0.0) / (largest or 1.0))
+
+
+def nearest_kink(config: Configuration, data: dict[str, np.ndarray], weights) -> float:
+    """How near a sum inside any ReLU comes to zero, relative to the largest: a loop of float64 tensors."""
+    exact = {key: value.double() for key, value in weights.items()}
+    x, sums = torch.from_numpy(data["x"]).double(), []
+    index = torch.from_numpy(config.lengths)
+    for layer in range(config.layers):
+        outs = []
+        for direction, end in enumerate(["", "_reverse"][: 1 + config.both]):
+            w, r = exact[f"weight_ih_l{layer}{end}"], exact[f"weight_hh_l{layer}{end}"]
+            b = exact[f"bias_ih_l{layer}{end}"] + exact[f"bias_hh_l{layer}{end}"] if config.bias else 0.0
+            h = torch.zeros(config.batch, config.hidden, dtype=torch.float64)
+            if config.states:
+                h = torch.from_numpy(data["h0"][layer * (1 + config.both) + direction]).double()
+            out = torch.zeros(config.batch, config.steps, config.hidden, dtype=torch.float64)
+            for t in range(config.steps)[:: -1 if direction else 1]:
+                valid = index > t
+                a = x[:, t] @ w.T + h @ r.T + b
+                sums.append(a[valid].abs().flatten())
+                h = torch.where(valid[:, None], a.relu(), h)
+                out[:, t] = torch.where(valid[:, None], h, 0.0)
+            outs.append(out)
+        x = torch.cat(outs, 2)
+    every = torch.cat(sums)
+    return float(every.min() / every.max())
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
@@ -151,13 +182,23 @@ def worst(got: np.ndarray, want: np.ndarray) -> float:
 @pytest.mark.parametrize("kind", KINDS)
 def test_layers_equal_packed_torch(kind, name, chunk):
     dtype = np.dtype(name)
+    smooth = 0
     for config in configurations(chunk):
         data = numbers(config, dtype)
         weights, want = run_torch(kind, config, data, dtype)
         got = run_fastseq(kind, config, data, dtype, weights)
         assert got.keys() == want.keys()
-        errors = {key: worst(got[key], want[key]) for key in want}
+        if kind == "RNN relu" and name == "float32" and nearest_kink(config, data, weights) < KINK:
+            # rounding alone decides whether a unit is on: outputs stay equal, gradients do not
+            want = {key: want[key] for key in ("out", "h_n")}
+        else:
+            smooth += 1
+        kin: dict[str, list[np.ndarray]] = {key: [] for key in want}
+        if kind == "RNN relu":  # nothing bounds its terms: a bias of one unit may sum a thousand of them to nearly zero
+            kin |= {f"d_bias{end}": [want[f"d_weight{end}"]] for end in ENDS if f"d_bias{end}" in want}
+        errors = {key: worst(got[key], want[key], *kin[key]) for key in want}
         assert max(errors.values()) <= LIMIT[name], (config, errors)
+    assert smooth >= PER_CHUNK // 4  # gradients are compared at these
 
 
 OPTIMIZERS = {

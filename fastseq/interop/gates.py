@@ -8,7 +8,7 @@ Shape letters: G gates, H hidden units, I inputs of a layer, D directions.
 | Keras | kernel (I, G * H), recurrent_kernel (H, G * H) | one (G * H,); (2, G * H) for a GRU with reset_after |
 | ONNX | W [D, G * H, I], R [D, G * H, H] | B [D, 2 * G * H] = [Wb, Rb] |
 
-A new cell is a line in ``CELLS``.
+Peepholes are vectors (H,) in fastseq and P [D, 3 * H] in ONNX. A new cell is a line in ``CELLS``.
 """
 
 from __future__ import annotations
@@ -36,28 +36,44 @@ class Cell(NamedTuple):
         Keras's order.
     onnx
         ONNX's order.
+    operator
+        ONNX's operator.
     keras_name
-        What Keras calls the layer.
+        What Keras calls the layer; "" if it has none.
     states
         How many states there are: h, or h and c.
     options
         The constructor's arguments that decide what is computed, with their defaults.
+    vectors
+        Names of the parameters (H,) that are peepholes.
+    peepholes
+        The gates that they belong to: their own order, and ONNX's.
     """
 
     own: str
     keras: str
     onnx: str
+    operator: str
     keras_name: str
     states: int
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = {}
+    vectors: tuple[str, ...] = ()
+    peepholes: tuple[str, str] = ("", "")
 
 
-#: Name in ``fastseq.nn`` (and in ``torch.nn``, and ONNX's operator) to what is to be known.
+#: Name in ``fastseq.nn`` (without peepholes, also in ``torch.nn``) to what is to be known.
 CELLS: dict[str, Cell] = {
-    "LSTM": Cell("ifgo", "ifgo", "iofg", "LSTM", 2, {}),
-    "GRU": Cell("rzn", "zrn", "zrn", "GRU", 1, {"reset_after": True}),
-    "RNN": Cell("h", "h", "h", "SimpleRNN", 1, {"nonlinearity": "tanh"}),
+    "LSTM": Cell("ifgo", "ifgo", "iofg", "LSTM", "LSTM", 2),
+    "PeepholeLSTM": Cell(
+        "ifgo", "", "iofg", "LSTM", "", 2, vectors=("weight_ci", "weight_cf", "weight_co"), peepholes=("ifo", "iof")
+    ),
+    "GRU": Cell("rzn", "zrn", "zrn", "GRU", "GRU", 1, {"reset_after": True}),
+    "RNN": Cell("h", "h", "h", "RNN", "SimpleRNN", 1, {"nonlinearity": "tanh"}),
 }
+#: Those that Keras has, by its name.
+KERAS_CELLS = {cell.keras_name: name for name, cell in CELLS.items() if cell.keras_name}
+#: The parameters that every cell has.
+MATRICES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class Direction(NamedTuple):
@@ -71,12 +87,15 @@ class Direction(NamedTuple):
         (G * H, H)
     bias_ih, bias_hh
         (G * H,), or both None.
+    vectors
+        Peepholes (H,), in the order of the cell's ``vectors``.
     """
 
     weight_ih: Array
     weight_hh: Array
     bias_ih: Array | None
     bias_hh: Array | None
+    vectors: tuple[Array, ...] = ()
 
 
 def reorder(values: Array, source: str, target: str) -> Array:
@@ -139,13 +158,30 @@ def directions_of(layer: Any) -> list[list[Direction]]:
         A recurrent layer.
     """
     state = {name: tensor.numpy() for name, tensor in layer.state_dict().items()}
+    vectors = CELLS[str(cell_of(layer))].vectors
     return [
         [
-            Direction(*(state.get(f"{name}_l{k}{suffix}") for name in Direction._fields))  # type: ignore[arg-type]
+            direction_of(state, f"_l{k}{suffix}")._replace(
+                vectors=tuple(state[f"{name}_l{k}{suffix}"] for name in vectors)
+            )
             for suffix in ("", "_reverse")[: layer.num_directions]
         ]
         for k in range(layer.num_layers)
     ]
+
+
+def direction_of(state: Mapping[str, Array], ending: str) -> Direction:
+    """Return one direction's matrices and biases out of a state dict.
+
+    Parameters
+    ----------
+    state
+        Arrays by PyTorch's names.
+    ending
+        What stands behind these names, such as ``_l0_reverse``.
+    """
+    found = [state.get(name + ending) for name in MATRICES]
+    return Direction(*found)  # type: ignore[arg-type]
 
 
 def make(cell: str, stack: Sequence[Sequence[Direction]], batch_first: bool = True, **options: Any) -> Module:
@@ -180,7 +216,7 @@ def make(cell: str, stack: Sequence[Sequence[Direction]], batch_first: bool = Tr
         f"{name}_l{k}{suffix}": values
         for k, directions in enumerate(stack)
         for suffix, direction in zip(("", "_reverse"), directions, strict=False)
-        for name, values in direction._asdict().items()
+        for name, values in zip((*MATRICES, *CELLS[cell].vectors), (*direction[:4], *direction.vectors), strict=True)
         if values is not None
     }
     layer.load_state_dict(state)
@@ -233,7 +269,7 @@ def to_keras_arrays(cell: str, direction: Direction, separate: bool) -> list[Arr
     return found
 
 
-def from_onnx_arrays(cell: str, w: Array, r: Array, b: Array | None) -> list[Direction]:
+def from_onnx_arrays(cell: str, w: Array, r: Array, b: Array | None, p: Array | None = None) -> list[Direction]:
     """Return ONNX's arrays of one operator as fastseq's directions.
 
     Parameters
@@ -246,17 +282,21 @@ def from_onnx_arrays(cell: str, w: Array, r: Array, b: Array | None) -> list[Dir
         [D, G * H, H]
     b
         [D, 2 * G * H] or None.
+    p
+        [D, 3 * H], or None for a cell without peepholes.
     """
+    own, theirs = CELLS[cell].peepholes
     orders = CELLS[cell].onnx, CELLS[cell].own
     found = []
     for k in range(len(w)):
-        biases = [None, None] if b is None else [reorder(half, *orders) for half in np.split(b[k], 2)]
-        found.append(Direction(reorder(w[k], *orders), reorder(r[k], *orders), *biases))
+        b_ih, b_hh = [None, None] if b is None else [reorder(half, *orders) for half in np.split(b[k], 2)]
+        vectors = () if p is None else tuple(reorder(p[k], theirs, own).reshape(len(own), -1))
+        found.append(Direction(reorder(w[k], *orders), reorder(r[k], *orders), b_ih, b_hh, vectors))
     return found
 
 
-def to_onnx_arrays(cell: str, directions: Sequence[Direction]) -> tuple[Array, Array, Array | None]:
-    """Return the weights of one layer as ONNX's W, R and B.
+def to_onnx_arrays(cell: str, directions: Sequence[Direction]) -> tuple[Array, Array, Array | None, Array | None]:
+    """Return the weights of one layer as ONNX's W, R, B and P.
 
     Parameters
     ----------
@@ -268,12 +308,15 @@ def to_onnx_arrays(cell: str, directions: Sequence[Direction]) -> tuple[Array, A
     Returns
     -------
     tuple
-        [D, G * H, I], [D, G * H, H], and [D, 2 * G * H] or None.
+        [D, G * H, I], [D, G * H, H], [D, 2 * G * H] or None, and [D, 3 * H] or None.
     """
     orders = CELLS[cell].own, CELLS[cell].onnx
     w = np.stack([reorder(direction.weight_ih, *orders) for direction in directions])
     r = np.stack([reorder(direction.weight_hh, *orders) for direction in directions])
-    if directions[0].bias_ih is None:
-        return w, r, None
-    b = [np.concatenate([reorder(x, *orders) for x in direction[2:] if x is not None]) for direction in directions]
-    return w, r, np.stack(b)
+    b = p = None
+    if directions[0].bias_ih is not None:
+        halves = [(direction.bias_ih, direction.bias_hh) for direction in directions]
+        b = np.stack([np.concatenate([reorder(x, *orders) for x in pair if x is not None]) for pair in halves])
+    if directions[0].vectors:
+        p = np.stack([reorder(np.concatenate(one.vectors), *CELLS[cell].peepholes) for one in directions])
+    return w, r, b, p

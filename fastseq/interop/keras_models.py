@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastseq import checks, nn
-from fastseq.interop.gates import cell_of, directions_of, options_of, to_keras_arrays
+from fastseq.interop.gates import KERAS_CELLS, cell_of, directions_of, options_of, to_keras_arrays
 from fastseq.interop.keras_files import KerasFile, opened, snake_case
 from fastseq.interop.keras_layers import Layer, described, made
 from fastseq.nn.module import Module
@@ -215,7 +215,7 @@ def to_keras_weights(model: Module) -> list[Array]:
 
 def _weights(path: str, module: Any) -> list[Array]:
     cell = cell_of(module)
-    if cell is not None:
+    if cell is not None and cell in KERAS_CELLS.values():
         separate = cell == "GRU" and options_of(module)["reset_after"]
         every = [one for directions in directions_of(module) for one in directions]
         return [array for one in every for array in to_keras_arrays(cell, one, separate)]

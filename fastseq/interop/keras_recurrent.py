@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from fastseq import nn
-from fastseq.interop.gates import CELLS, Direction, from_keras_arrays, make
+from fastseq.interop.gates import CELLS, KERAS_CELLS, Direction, from_keras_arrays, make
 from fastseq.interop.keras_layers import Layer, expect_steps, inner_layer, maker
 from fastseq.nn.module import Module
 
 
 def _settings(layer: Layer, backwards: bool) -> tuple[str, dict[str, Any], bool, float]:
     """Return cell, options, whether all steps are given out, and the dropout of inputs."""
-    cell = next(name for name, entry in CELLS.items() if entry.keras_name == layer.kind)
+    cell = KERAS_CELLS[layer.kind]
     options: dict[str, Any] = {}
     if cell == "RNN":
         options["nonlinearity"] = layer.option("activation", "tanh", "tanh", "relu")
@@ -42,7 +42,7 @@ def _direction(layer: Layer, cell: str, options: dict[str, Any]) -> Direction:
     return from_keras_arrays(cell, layer.shapes(*shapes), separate)
 
 
-@maker(*(entry.keras_name for entry in CELLS.values()))
+@maker(*KERAS_CELLS)
 def recurrent(layer: Layer) -> list[Module]:
     """Return a recurrent layer, and a choice of the last step unless all steps are given out.
 
@@ -74,7 +74,7 @@ def bidirectional(layer: Layer) -> list[Module]:
                        layer.arrays[len(layer.arrays) // 2 :])  # fmt: skip
     layer.option("backward_layer")
     layer.finish(len(layer.arrays))
-    if ahead.kind not in [entry.keras_name for entry in CELLS.values()] or back.kind != ahead.kind:
+    if ahead.kind not in KERAS_CELLS or back.kind != ahead.kind:
         layer.fail("a recurrent layer in both directions", f"{ahead.kind} and {back.kind}")
     settings = _settings(ahead, False)
     cell, options, every, dropout = settings
@@ -82,7 +82,7 @@ def bidirectional(layer: Layer) -> list[Module]:
     if _settings(back, bool(backwards)) != settings or ("backward_layer" in layer.config and not backwards):
         layer.fail("the same arguments in both directions, and go_backwards in the second", "others")
     directions = [_direction(one, cell, options) for one in (ahead, back)]
-    if [a is None or a.shape for a in directions[0]] != [a is None or a.shape for a in directions[1]]:
+    if [a is None or a.shape for a in directions[0][:4]] != [a is None or a.shape for a in directions[1][:4]]:
         layer.fail("weights of the same shapes in both directions", "others")
     before = [nn.VariationalDropout(dropout)] if dropout else []
     if merge == "concat":

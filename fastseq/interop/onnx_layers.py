@@ -140,12 +140,12 @@ def _recurrent(writing: Writing, layer: Any, x: str) -> str:
         initial = [list(states) for states in zip(*split, strict=True)]
     finals: list[list[str]] = []
     for directions, states in zip(directions_of(layer), initial, strict=True):
-        w, r, b = to_onnx_arrays(cell, directions)
+        w, r, b, p = to_onnx_arrays(cell, directions)
         inputs = [x, graph.constant(w), graph.constant(r), "" if b is None else graph.constant(b)]
-        inputs += [graph.lengths or "", *states]
+        inputs += [graph.lengths or "", *states, "" if p is None else graph.constant(p)]
         while not inputs[-1]:
             inputs.pop()
-        y, *last = graph.add_several(cell, 1 + count, *inputs, **attributes)
+        y, *last = graph.add_several(CELLS[cell].operator, 1 + count, *inputs, **attributes)
         finals.append(last)
         if both:
             joined = graph.constant([0, 0, 2 * layer.hidden_size], np.int64)

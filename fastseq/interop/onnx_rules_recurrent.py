@@ -49,7 +49,7 @@ class Recurrence(NamedTuple):
         )
 
 
-@rule(*CELLS)
+@rule(*{cell.operator for cell in CELLS.values()})
 def recurrent(reading: Reading, node: Node, inputs: list[Any]) -> list[Any]:
     """Read LSTM, GRU, RNN.
 
@@ -62,13 +62,19 @@ def recurrent(reading: Reading, node: Node, inputs: list[Any]) -> list[Any]:
     inputs
         X, W, R, B, sequence_lens, the initial states, peepholes.
     """
-    cell, states = node.operator, CELLS[node.operator].states
+    cell, states = node.operator, CELLS[node.operator].states  # the cell without peepholes has the operator's name
     inputs = [*inputs, *[None] * (8 - len(inputs))]
     (x, given_w, given_r, given_b, lengths), rest = inputs[:5], inputs[5:]
     w, r = reading.constant("W", given_w, 3), reading.constant("R", given_r, 3)
     b = None if given_b is None else reading.constant("B", given_b, 2)
     hidden, count, layout = r.shape[2], len(r), node.attributes.get("layout", 0)
-    options = _options(reading, cell, count)
+    given_p = next((value for value in rest[states:] if value is not None), None)
+    p = None if given_p is None else reading.constant("P", given_p, 2)
+    if p is not None:
+        cell = next((name for name, entry in CELLS.items() if entry.operator == cell and entry.vectors), "")
+        if not cell:
+            reading.fail("no peepholes", "some")
+    options = _options(reading, node.operator, count)
     flow = read(reading, "X", x)
     if flow.axes == "BTF" and layout == 0:
         if not reading.time_first:
@@ -82,17 +88,16 @@ def recurrent(reading: Reading, node: Node, inputs: list[Any]) -> list[Any]:
         "R": (count, gates, hidden),
     }
     wanted |= {} if b is None else {"B": (count, 2 * gates)}
-    for name, found in (("W", w), ("R", r), ("B", b)):
+    wanted |= {"P": (count, 3 * hidden)}
+    for name, found in (("W", w), ("R", r), ("B", b), ("P", p)):
         if found is not None and (found.shape != wanted[name] or 0 in found.shape or found.dtype.kind != "f"):
             reading.fail(f"floats of shape {wanted[name]} as {name}", f"{found.dtype} of shape {found.shape}")
     if node.attributes.get("hidden_size", hidden) != hidden:
         reading.fail(f"hidden_size {hidden}, as R has", f"{node.attributes['hidden_size']}")
-    if any(value is not None for value in rest[states:]):
-        reading.fail("no peepholes", "some")
     initial = [
         _initial(reading, name, value) for name, value in zip(("initial_h", "initial_c"), rest[:states], strict=False)
     ]
-    directions = from_onnx_arrays(cell, w, r, b)
+    directions = from_onnx_arrays(cell, w, r, b, p)
     own = Recurrence(cell, directions, options, initial)
     module = make(cell, [directions], not reading.time_first, **options)
     rows, steps = flow.size("B"), flow.size("T")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastseq import checks, nn
-from fastseq.interop.gates import CELLS, Direction, cell_of, make, options_of
+from fastseq.interop.gates import CELLS, MATRICES, cell_of, direction_of, make, options_of
 from fastseq.interop.source import Source
 from fastseq.interop.torch_files import Arrays, arrays_of, read_state, without_prefix
 from fastseq.nn.module import Module
@@ -265,16 +265,17 @@ def _recurrent(path: str, group: Arrays, nonlinearity: str) -> _Built:
     if hidden.ndim != 2 or inputs.ndim != 2 or 0 in (*hidden.shape, *inputs.shape):
         raise _refuse(path, "weight_ih_l0 and weight_hh_l0", ", ".join(f"{k} {v.shape}" for k, v in group.items()))
     rows, units = hidden.shape
-    cells = [name for name, cell in CELLS.items() if len(cell.own) * units == rows]
+    plain = {name: len(cell.own) for name, cell in CELLS.items() if not cell.vectors}
+    cells = [name for name, count in plain.items() if count * units == rows]
     if not cells:
-        gates = " or ".join(f"{len(cell.own)} ({name})" for name, cell in CELLS.items())
+        gates = " or ".join(f"{count} ({name})" for name, count in plain.items())
         raise _refuse(path, f"{gates} times {units} rows in weight_hh_l0", f"{rows}")
     both, bias = "weight_ih_l0_reverse" in group, "bias_ih_l0" in group
     stack = []
     for k in range(1 + max(int(found[2]) for found in map(RECURRENT.fullmatch, group) if found)):
         endings = [f"_l{k}", f"_l{k}_reverse"][: 2 if both else 1]
-        stack.append([Direction(*(group.get(name + end) for name in Direction._fields)) for end in endings])  # type: ignore[arg-type]
-        wanted = {name + end for end in endings for name in Direction._fields[: None if bias else 2]}
+        stack.append([direction_of(group, end) for end in endings])
+        wanted = {name + end for end in endings for name in MATRICES[: None if bias else 2]}
         missing = sorted(wanted - set(group))
         if missing:
             raise _refuse(path, missing[0], "no such array")

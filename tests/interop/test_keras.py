@@ -88,6 +88,8 @@ def test_weights_of_other_layers():
     assert shapes == [*lstm, *heads, (3, 8, 5), (5,)]
     with pytest.raises(TypeError, match=r"model.1: .* got CRF"):
         to_keras_weights(nn.Sequential(nn.LSTM(2, 3), nn.CRF(3)))
+    with pytest.raises(TypeError, match="model: .* got PeepholeLSTM"):
+        to_keras_weights(nn.PeepholeLSTM(2, 3))
     with pytest.raises(TypeError, match="model: expected a Module"):
         to_keras_weights([])
 

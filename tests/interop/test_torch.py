@@ -196,7 +196,7 @@ def test_damaged_files_of_torch_save_are_refused(tmp_path):
 # -- beside PyTorch -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name in THERE if name != "gru_before"])
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "rnn_relu"])
 @pytest.mark.parametrize("layers, both", [(1, False), (2, True)])
 def test_torch_fastseq_onnxruntime(tmp_path, rng, name, layers, both):
     torch = pytest.importorskip("torch")
