@@ -83,8 +83,8 @@ def plot(path: str, shown: str, bits: np.ndarray, bars: dict[str, float], texts:
     from matplotlib.patches import Rectangle
 
     width, rows, palette = 100, 9, colormaps["YlOrRd"]
-    figure = Figure(figsize=(12, 7.6), layout="constrained")
-    grid = figure.add_gridspec(3, 3, height_ratios=(1.15, 0.5, 1.1))
+    figure = Figure(figsize=(12, 7.2), layout="constrained")
+    grid = figure.add_gridspec(3, 3, height_ratios=(1.15, 0.5, 0.95))
     top = figure.add_subplot(grid[0, :])
     place = 0
     for number, (letter, cost) in enumerate(zip(shown, bits, strict=True)):
@@ -170,6 +170,7 @@ def main() -> None:
         print(f"{name:14} {bits:.3f} bits per letter, perplexity {2**bits:.2f}")
 
     rng = np.random.default_rng(1)
+    fs.Stream(model).step([0])  # compiles what is not compiled yet
     begin = time.perf_counter()
     texts = {heat: write(model, letters, "The ", count, heat, rng) for heat in (0.3, 0.7, 1.0)}
     per_letter = (time.perf_counter() - begin) / (3 * count)

@@ -148,8 +148,11 @@ def test_bad_arguments_are_one_line(capsys):
 
 
 def test_the_table_for_people(tmp_path, capsys):
-    command = ["compare", "--quick", "--models", "LSTM", "--plot", str(tmp_path / "a.png")]
+    command = ["compare", "--quick", "--models", "LSTM,Transformer", "--plot", str(tmp_path / "a.png")]
     assert main(command) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines[:12])) <= 80 and not any("…" in line for line in lines)
-    assert sum("LSTM" in line for line in lines) == 1 and any("hebrail" in line.lower() for line in lines)
+    table = lines[: next(k for k, line in enumerate(lines) if line.startswith("Source"))]
+    assert len(table) > 5 and max(map(len, table)) <= 80 and not any("…" in line for line in table)
+    assert sum(bool(re.search(r"LSTM +0\.\d{3} ± 0\.000 ", line)) for line in lines) == 1 and any(
+        "hebrail" in line.lower() for line in lines
+    )

@@ -125,9 +125,11 @@ def _mlp(task: Task, size: int, budget: int) -> list[nn.Module]:
     return [Window(task.steps), nn.MLP(task.steps * task.features, size, task.outputs)]
 
 
-def _recurrent(layer: Callable[..., nn.Module], both: bool = False) -> Callable[[Task, int, int], list[nn.Module]]:
+def _recurrent(
+    layer: Callable[..., nn.Module], *, both: bool = False, stacked: int = 1
+) -> Callable[[Task, int, int], list[nn.Module]]:
     def layers(task: Task, size: int, budget: int) -> list[nn.Module]:
-        recurrent = layer(task.features, size, bidirectional=both)
+        recurrent = layer(task.features, size, stacked, bidirectional=both)
         return [recurrent, task.pool(both), nn.Linear(size * (1 + both), task.outputs)]
 
     return layers
@@ -148,8 +150,11 @@ def _transformer(task: Task, size: int, budget: int) -> list[nn.Module]:
 
 KINDS = (
     Kind("MLP", _mlp, causal=False),
+    Kind("RNN", _recurrent(nn.RNN), causal=True),
+    Kind("GRU", _recurrent(nn.GRU), causal=True),
     Kind("LSTM", _recurrent(nn.LSTM), causal=True),
     Kind("BiLSTM", _recurrent(nn.LSTM, both=True), causal=False),
+    Kind("minGRU", _recurrent(nn.MinGRU, stacked=2), causal=True),  # a single one would not see how steps interact
     Kind("Transformer", _transformer, causal=True),
 )
 

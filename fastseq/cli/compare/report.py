@@ -66,11 +66,13 @@ def show(task: Task, results: Sequence[Result], *, markdown: bool) -> None:
         "first step to the answer. batch: one of many. step: the answer to one more step of a stream.",
         caption_justify="left",
         box=require("rich.box", "demo").SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
         pad_edge=False,
+        show_edge=False,
     )
-    table.add_column(heading[0])
+    table.add_column(heading[0], no_wrap=True)
     for name in heading[1:]:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for cells in body:
         table.add_row(*cells, style="dim" if cells[0] in task.baselines else None)
     require("rich.console", "demo").Console(highlight=False).print(table)
@@ -99,14 +101,14 @@ def draw(path: str, task: Task, results: Sequence[Result]) -> None:
         strip.plot(one.errors.mean(), height, "|", color="#222222", markersize=18, markeredgewidth=2)
     strip.set_yticks(range(len(ordered)), [one.name for one in ordered])
     strip.set_ylim(-0.7, len(ordered) - 0.1)
-    worst, edge = max(one.errors.max() for one in results), 0.99
+    worst, edge = float(max(one.errors.max() for one in results)), 0.02
     for name, error in sorted(task.baselines.items(), key=lambda pair: -pair[1]):
         if error > 1.15 * worst:  # too far away to be drawn to scale
             strip.annotate(
-                f"{name} {error:.3g} →", (1, edge), xycoords="axes fraction", ha="right", va="top", fontsize=8,
+                f"{name} {error:.3g} →", (1, edge), xycoords="axes fraction", ha="right", va="bottom", fontsize=8,
                 color="#555555",
             )  # fmt: skip
-            edge -= 0.06
+            edge += 0.06
             continue
         strip.axvline(error, color="#777777", linestyle="--", linewidth=1)
         strip.annotate(
@@ -114,12 +116,16 @@ def draw(path: str, task: Task, results: Sequence[Result]) -> None:
             rotation=90, ha="right", va="top", fontsize=8, color="#555555",
         )  # fmt: skip
     strip.set(xlabel=f"{task.measure} on the test rows", title="Error: each seed, and the mean")
-    for one in results:
-        point = one.row_microseconds, one.errors.mean()
+    extent = float(np.ptp([one.errors.mean() for one in results])) or 1.0
+    above: list[tuple[float, float]] = []
+    for one in sorted(results, key=lambda one: one.row_microseconds):
+        point = one.row_microseconds, float(one.errors.mean())
+        crowded = any(point[0] < 1.8 * x and abs(point[1] - y) < 0.09 * extent for x, y in above)
+        above += [] if crowded else [point]
         plane.scatter(*point, s=60 + 40 * one.training_seconds, color=colours[one.name], alpha=0.75, linewidth=0)
         plane.annotate(
-            f"{one.name}, {one.training_seconds:.1f} s", point, xytext=(0, 9), textcoords="offset points", ha="center",
-            va="bottom", fontsize=8.5,
+            f"{one.name}, {one.training_seconds:.1f} s", point, xytext=(0, -9 if crowded else 9),
+            textcoords="offset points", ha="center", va="top" if crowded else "bottom", fontsize=8.5,
         )  # fmt: skip
     ticker = require("matplotlib.ticker", "plot")
     plane.set_xscale("log")
