@@ -13,7 +13,7 @@ from benchmarks.peers import __main__ as command
 from benchmarks.peers import adapters, goals, interleave, referee, report, workloads
 from benchmarks.peers.adapters.numpy_loop import judge
 from benchmarks.peers.referee import Disagreement, Referee, difference
-from benchmarks.peers.tasks import Task, draw
+from benchmarks.peers.tasks import ENCODER, Task, draw
 from benchmarks.peers.worker import Failed, Worker, settings
 from benchmarks.peers.workloads import Entry, Workload
 
@@ -26,6 +26,12 @@ TOYS = [
     Task("update", 1, 4, 5, 6, head=True),
     Task("step", 1, 1, 5, 6),
     Task("pool", 50, 1, 5, 6, head=True, active=7),
+    Task("inference", 3, 4, 5, 6, cell="GRU"),
+    Task("training", 4, 20, 3, 5, ragged=True, cell="GRU"),
+    Task("training", 4, 20, 3, 5, ragged=True, cell="RNN"),
+    Task("training", 3, 4, 5, 6, cell="MinGRU"),
+    Task("inference", 3, 12, 8, 8, ragged=True, cell=ENCODER, layers=2, heads=2, inner=11),
+    Task("training", 3, 12, 8, 8, ragged=True, cell=ENCODER, layers=2, heads=2, inner=11, dropout=0.5),
 ]
 
 
@@ -40,6 +46,11 @@ def test_operations_are_counted_as_the_performance_goals_count_them():
     assert Task("pool", 10_000, 1, 16, 64, head=True, active=8).flop == 2 * 8 * (4 * 64 * 80 + 64)
     contract = Task("update", 32, 50, 16, 64, layers=2, directions=2, head=True)
     assert contract.flop == 6 * 1600 * 2 * 4 * 64 * ((16 + 64) + (128 + 64))
+    of_cells = {"GRU": 3 * 128 * 192, "RNN": 128 * 192, "MinGRU": 2 * 128 * 64}
+    for cell, count in of_cells.items():
+        assert Task("training", 64, 100, 64, 128, cell=cell).flop == 6 * count * 6400
+    encoder = Task("inference", 3, 7, 8, 8, cell=ENCODER, layers=2, heads=4, inner=10)
+    assert encoder.flop == 2 * 2 * 3 * (7 * (4 * 8 * 8 + 2 * 8 * 10) + 2 * 7 * 7 * 8)
 
 
 def test_only_valid_steps_of_a_ragged_batch_count():
@@ -74,19 +85,32 @@ def test_fastseq_agrees_with_the_judge_in_every_way(task):
         run.call(*run.arguments)
 
 
-def test_the_judge_has_the_gradients_of_its_own_outputs():
-    task = Task("training", 2, 3, 2, 2, ragged=True)
+@pytest.mark.parametrize("cell", ["LSTM", "GRU", "RNN", "MinGRU", ENCODER])
+def test_the_judge_has_the_gradients_of_its_own_outputs(cell):
+    task = Task("training", 2, 3, 2, 2, ragged=True, cell=cell, layers=1, heads=1, inner=4)
     problem = draw(task)
     found = judge(task, problem)
-    for name, array in (("d_weight_hh", problem.weights["weight_hh_l0"]), ("d_x", problem.x)):
-        at = (1, 0) if name == "d_weight_hh" else (0, 0, 1)
+    weight = {"MinGRU": "weight_ih", ENCODER: "layers.0.self_attn.in_proj_weight"}.get(cell, "weight_hh")
+    own = problem.weights[weight if cell == ENCODER else f"{weight}_l0"]
+    for name, array in ((f"d_{weight}", own), ("d_x", problem.x)):
+        at = (1, 0) if array is own else (0, 0, 1)
         sums = []
         for sign in (1, -1):
             before = array[at]
             array[at] = before + np.float32(sign * 2**-10)
             sums.append(float((judge(task, problem)["out"] * problem.d_out).sum()) * sign)
             array[at] = before
-        assert sum(sums) * 2**9 == pytest.approx(found[name][at], rel=1e-3)
+        assert found[name][at] != 0 and sum(sums) * 2**9 == pytest.approx(found[name][at], rel=1e-3)
+
+
+def test_a_peer_is_asked_only_for_cells_that_it_has():
+    for kind in ("inference", "training"):
+        assert not adapters.ways("keras", Task(kind, 3, 4, 5, 6, cell="MinGRU"))
+        assert not adapters.ways("keras", Task(kind, 3, 4, 8, 8, cell=ENCODER, heads=2, inner=4))
+    assert not adapters.ways("onnxruntime", Task("training", 3, 4, 8, 8, cell=ENCODER, heads=2, inner=4))
+    assert set(adapters.ways("torch", Task("training", 3, 4, 5, 6, ragged=True, cell="GRU"))) == {
+        "torch packed", "torch padded",
+    }  # fmt: skip
 
 
 def test_a_difference_is_a_share_of_the_largest_entry():
@@ -239,6 +263,17 @@ def test_shares_and_ratios_are_judged():
     assert outcome(results, "training pass, share", "32,50,16,64") == (None, None)
 
 
+def test_other_cells_are_judged_beside_our_lstm():
+    name, row = "cells/GRU 64,100,64,128", "GRU, training pass"
+    timed = [(name, "fastseq", 1.0, 0.625), (name, "fastseq LSTM", 2.0, 0.75), (name, "torch", 4.5, 0.1)]
+    found = {
+        g["unit"]: (g["reached"], g["met"])
+        for g in goals.judged(results_of(*timed))
+        if g["row"] == row and g["met"] is not None
+    }
+    assert found == {"x torch": (4.5, True), "P over the LSTM's": (-0.125, False)}
+
+
 def test_the_best_peer_counts_and_the_floor_is_no_peer():
     name = "inference/32,50,16,64"
     timed = [(name, "fastseq", 1.0, 0.5), (name, "numpy", 0.1, 5.0), (name, "torch", 3.0, 0.2), (name, "jax", 2.0, 0.3)]
@@ -284,7 +319,8 @@ def test_every_goal_asks_for_a_workload_that_exists():
     figures = Asked({"workloads": [], "facts": {}})
     assert all(goal.value(figures) is None for goal in goals.GOALS)
     there = {w.name for w in workloads.workloads(2, workloads.MANY_CORES)}
-    informative = {"pool/8"}
+    informative = {name for name in there if name.startswith(("cells inference/", "cells/MinGRU", "encoder/"))}
+    informative = {"pool/8", *informative} - {"encoder/training", "encoder/training, dropout 0.1"}
     assert figures.names == there - informative
 
 

@@ -56,9 +56,9 @@ class Figures:
         entries = self._workloads.get(workload, {"entries": []})["entries"]
         return [e["label"] for e in entries if e["status"] == "timed" and e["peer"] not in (JUDGED, FLOOR)]
 
-    def share(self, workload: str) -> Value:
+    def share(self, workload: str, label: str = "fastseq") -> Value:
         """Share of P on as many threads."""
-        found = self.entry(workload)
+        found = self.entry(workload, label)
         return None if found is None else found["share"]
 
     def seconds(self, workload: str, label: str = "fastseq") -> Value:
@@ -212,7 +212,31 @@ def _microseconds(workload: str) -> Callable[[Figures], Value]:
     return value
 
 
-GOALS = [*_training(), *_ragged(), *_inference(), *_single_steps(), *_rest()]
+def _cells() -> list[Goal]:
+    found = []
+    for cell in named.CELLS:
+        asked = [("cells", "training pass", "torch", 4, named.CELL_TRAINING)]
+        asked.append(("cells ragged", "unequal lengths, training pass", "torch packed", 8, named.CELL_RAGGED))
+        for group, what, other, limit, shapes in asked:
+            for shape in shapes:
+                name = f"{group}/{cell} {name_of(shape)}"
+                found.append(Goal(f"{cell}, {what}", name_of(shape), limit, f"x {other}", _ratio(name, other)))
+                ahead = Goal(f"{cell}, {what}", name_of(shape), -0.1, "P over the LSTM's", _ahead(name))
+                found.append(ahead)
+    for way in ("training", "training, dropout 0.1"):
+        found.append(Goal("TransformerEncoder", way, 1, "x torch", _ratio(f"encoder/{way}", "torch")))
+    return found
+
+
+def _ahead(workload: str) -> Callable[[Figures], Value]:
+    def value(figures: Figures) -> Value:
+        own, lstm = figures.share(workload), figures.share(workload, "fastseq LSTM")
+        return None if own is None or lstm is None else own - lstm
+
+    return value
+
+
+GOALS = [*_training(), *_ragged(), *_inference(), *_single_steps(), *_cells(), *_rest()]
 
 
 def judged(results: dict[str, Any]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from benchmarks.peers.tasks import Task
+from benchmarks.peers.tasks import ENCODER, Task
 
 AVX2 = (("NUMBA_CPU_NAME", "haswell"), ("NUMBA_CPU_FEATURES", ""))
 """Environment in which Numba makes code for a processor without AVX-512."""
@@ -21,9 +21,14 @@ STEP = [(1, 32), (16, 64), (64, 128), (64, 256)]
 POOL, ACTIVE = 10_000, [1, 8, 64, 1024]
 OFF_WIDTH = [(16, 50), (16, 100), (16, 200), (3, 64), (5, 64), (33, 64)]
 SCALING = [(64, 100, 64, 128), (64, 100, 128, 256), (32, 100, 256, 512)]
+CELLS = ("GRU", "RNN")
+CELL_TRAINING = [(32, 50, 16, 64), (64, 100, 64, 128), (64, 100, 128, 256)]
+CELL_RAGGED = [(32, 200, 16, 64), (64, 100, 64, 128)]
+CELL_INFERENCE = [(32, 50, 16, 64), (64, 100, 64, 128)]
 MANY_CORES, MANY = 16, (256, 100, 128, 256)
 QUICK = ("training/1,50,16,64", "training/32,50,16,64", "update/online", "ragged/32,29,12,100", "inference/32,50,16,64",
-         "step/16,64", "pool/8", "width/H50")  # fmt: skip
+         "step/16,64", "pool/8", "width/H50", "cells/GRU 32,50,16,64", "cells inference/RNN 32,50,16,64",
+         "encoder/training")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ def workloads(threads: int, cores: int) -> list[Workload]:
         single = Entry("Stream.step, no head", "fastseq", "fastseq", Task("step", 1, 1, 16, 64), 1)
         extra = (single,) if active == 1 else ()
         found.append(Workload(f"pool/{active}", task, 1, peers=("fastseq", "numpy"), extra=extra))
+    found += [*_cells(threads), *_encoders(threads)]
     for features, hidden in OFF_WIDTH:
         off = Task("training", 32, 50, features, hidden)
         full = replace(off, features=next_multiple(features), hidden=next_multiple(hidden))
@@ -104,6 +110,34 @@ def workloads(threads: int, cores: int) -> list[Workload]:
         task = Task("training", *shape)
         found.append(Workload(f"avx2/{name_of(shape)}", task, threads, peers=("fastseq",), environment=AVX2))
     return found
+
+
+def _cells(threads: int) -> list[Workload]:
+    """Other cells beside the peers', and beside our own LSTM; nobody else has a minGRU ready-made."""
+    asked = [("cells", "training", False, CELL_TRAINING), ("cells ragged", "training", True, CELL_RAGGED)]
+    asked.append(("cells inference", "inference", False, CELL_INFERENCE))
+    found = []
+    for group, kind, ragged, shapes in asked:
+        for cell in CELLS:
+            for shape in shapes:
+                task = Task(kind, *shape, ragged=ragged, cell=cell)
+                lstm = Entry("fastseq LSTM", "fastseq", "fastseq", replace(task, cell="LSTM"), threads)
+                found.append(Workload(f"{group}/{cell} {name_of(shape)}", task, threads, extra=(lstm,)))
+    task = Task("training", *CELL_TRAINING[1], cell="MinGRU")
+    return [*found, Workload(f"cells/MinGRU {name_of(CELL_TRAINING[1])}", task, threads)]
+
+
+def _encoders(threads: int) -> list[Workload]:
+    """Two layers of a Transformer encoder, B 32, T 64, E 128."""
+    whole = Task("training", 32, 64, 128, 128, cell=ENCODER, layers=2, heads=8, inner=512)
+    tasks = {
+        "training": whole,
+        "training, dropout 0.1": replace(whole, dropout=0.1),
+        "training, unequal lengths": replace(whole, ragged=True),
+        "inference": replace(whole, kind="inference"),
+        "inference, unequal lengths": replace(whole, kind="inference", ragged=True),
+    }
+    return [Workload(f"encoder/{name}", task, threads) for name, task in tasks.items()]
 
 
 def _scaling(shape: tuple[int, int, int, int], threads: int) -> Workload:

@@ -6,32 +6,58 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.adapters import Results, Run
+from benchmarks.peers.adapters import Results, Run, gradients
 from benchmarks.peers.adapters.numpy_loop import pool_ids
-from benchmarks.peers.tasks import CLIP_NORM, LEARNING_RATE, Problem, Task
+from benchmarks.peers.tasks import CLIP_NORM, ENCODER, LEARNING_RATE, SLOTS, Problem, Task
 
 PACKAGES = ("numba", "numpy")  # fastseq itself may run from its sources, without being installed
+CELLS = (*SLOTS, ENCODER)
 
 
 def layer(task: Task, problem: Problem) -> Any:
-    """The LSTM with the task's weights."""
+    """The recurrent layer with the task's weights."""
     from fastseq import nn
 
-    lstm = nn.LSTM(task.features, task.hidden, task.layers, bidirectional=task.directions == 2, dropout=task.dropout)
-    lstm.load_state_dict({name: value for name, value in problem.weights.items() if not name.startswith("fc.")})
-    return lstm
+    kind = getattr(nn, task.cell)
+    found = kind(task.features, task.hidden, task.layers, bidirectional=task.directions == 2, dropout=task.dropout)
+    found.load_state_dict({name: value for name, value in problem.weights.items() if not name.startswith("fc.")})
+    return found
+
+
+def encoder(task: Task, problem: Problem, dropout: float = 0.0) -> Any:
+    """The encoder with the task's weights."""
+    from fastseq import nn
+
+    layer = nn.TransformerEncoderLayer(task.hidden, task.heads, task.inner, dropout)
+    found = nn.TransformerEncoder(layer, task.layers)
+    found.load_state_dict(problem.weights)
+    return found
 
 
 def inference(task: Task, problem: Problem) -> Run:
     """A layer under ``no_grad``."""
     import fastseq as fs
 
-    lstm, x = layer(task, problem), problem.x
+    recurrent, x = layer(task, problem), problem.x
     lengths = problem.lengths if task.ragged else None
 
     def call() -> Any:
         with fs.no_grad():
-            return lstm(x, lengths=lengths)[0]
+            return recurrent(x, lengths=lengths)[0]
+
+    return Run(call, lambda: {"out": call().numpy()})
+
+
+def encoder_inference(task: Task, problem: Problem) -> Run:
+    """An encoder under ``no_grad``."""
+    import fastseq as fs
+
+    model, x = encoder(task, problem).eval(), problem.x
+    lengths = problem.lengths if task.ragged else None
+
+    def call() -> Any:
+        with fs.no_grad():
+            return model(x, lengths=lengths)
 
     return Run(call, lambda: {"out": call().numpy()})
 
@@ -40,28 +66,45 @@ def training(task: Task, problem: Problem) -> Run:
     """Forward and backward through the tape."""
     import fastseq as fs
 
-    lstm, x = layer(task, problem), fs.Tensor(problem.x, requires_grad=True)
+    recurrent, x = layer(task, problem), fs.Tensor(problem.x, requires_grad=True)
     lengths = problem.lengths if task.ragged else None
 
     def call() -> Any:
-        lstm.zero_grad()
+        recurrent.zero_grad()
         x.grad = None
-        out = lstm(x, lengths=lengths)[0]
+        out = recurrent(x, lengths=lengths)[0]
         out.backward(problem.d_out)
         return out
 
     def results() -> Results:
         out = call().numpy()
-        grads = {name: p.grad.numpy() for name, p in lstm.named_parameters()}
-        return {
-            "out": out,
-            "d_x": x.grad.numpy(),
-            "d_weight_ih": grads["weight_ih_l0"],
-            "d_weight_hh": grads["weight_hh_l0"],
-            "d_bias": grads["bias_ih_l0"],
-        }
+        grads = {name: p.grad.numpy() for name, p in recurrent.named_parameters()}
+        return {"out": out, "d_x": x.grad.numpy()} | gradients(task, grads)
 
     return Run(call, results)
+
+
+def encoder_training(task: Task, problem: Problem) -> Run:
+    """Forward and backward of an encoder; dropout is on while a clock runs."""
+    import fastseq as fs
+
+    x = fs.Tensor(problem.x, requires_grad=True)
+    lengths = problem.lengths if task.ragged else None
+
+    def run(model: Any) -> Any:
+        model.zero_grad()
+        x.grad = None
+        out = model(x, lengths=lengths)
+        out.backward(problem.d_out)
+        return out
+
+    def results() -> Results:
+        model = encoder(task, problem)
+        found = {"out": run(model).numpy(), "d_x": x.grad.numpy()}
+        return found | {f"d_{name}": p.grad.numpy() for name, p in model.named_parameters()}
+
+    timed = encoder(task, problem, task.dropout)
+    return Run(lambda: run(timed), results)
 
 
 def update(task: Task, problem: Problem) -> Run:
@@ -162,4 +205,8 @@ WAYS = {
     "step": {"fastseq": stream, "fastseq, layer call": layer_step},
     "pool": {"fastseq": pool},
     "peak": {"P": peak},
+    "encoder inference": {"fastseq": encoder_inference},
+    "ragged encoder inference": {"fastseq": encoder_inference},
+    "encoder training": {"fastseq": encoder_training},
+    "ragged encoder training": {"fastseq": encoder_training},
 }

@@ -9,44 +9,86 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.adapters import Results, Run
-from benchmarks.peers.tasks import CLIP_NORM, LEARNING_RATE, Problem, Task, suffixes
+from benchmarks.peers.adapters import Results, Run, gradients, jax_encoder
+from benchmarks.peers.tasks import CLIP_NORM, ENCODER, LEARNING_RATE, SLOTS, Problem, Task, suffixes
 
 PACKAGES = ("jax", "jaxlib")
+CELLS = (*SLOTS, ENCODER)
 
 
-def cell(w_hh: Any, a_x: Any, h: Any, c: Any) -> tuple[Any, Any]:
+def lstm(w: dict, end: str, a_x: Any, h: Any, c: Any) -> tuple:
     """One step from the input's share of the slots."""
     import jax
     import jax.numpy as jnp
 
-    i, f, g, o = jnp.split(a_x + h @ w_hh.T, 4, axis=-1)
+    i, f, g, o = jnp.split(a_x + h @ w[f"weight_hh{end}"].T, 4, axis=-1)
     c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
     return jax.nn.sigmoid(o) * jnp.tanh(c), c
 
 
-def direction(w: dict, end: str, x: Any, lengths: Any = None) -> Any:
+def gru(w: dict, end: str, a_x: Any, h: Any) -> tuple:
+    """Likewise; only the candidate's second bias stays with h."""
+    import jax
+    import jax.numpy as jnp
+
+    (r_x, z_x, n_x), (r_h, z_h, n_h) = (jnp.split(a, 3, axis=-1) for a in (a_x, h @ w[f"weight_hh{end}"].T))
+    n_h = n_h + w[f"bias_hh{end}"][2 * h.shape[-1] :]
+    z = jax.nn.sigmoid(z_x + z_h)
+    return ((1 - z) * jnp.tanh(n_x + jax.nn.sigmoid(r_x + r_h) * n_h) + z * h,)
+
+
+def rnn(w: dict, end: str, a_x: Any, h: Any) -> tuple:
+    """Likewise."""
+    import jax.numpy as jnp
+
+    return (jnp.tanh(a_x + h @ w[f"weight_hh{end}"].T),)
+
+
+def min_gru(w: dict, end: str, a_x: Any, h: Any) -> tuple:
+    """Likewise, without a product."""
+    import jax
+    import jax.numpy as jnp
+
+    z, n = jnp.split(a_x, 2, axis=-1)
+    return (h + jax.nn.sigmoid(z) * (n - h),)
+
+
+STEPS = {"LSTM": (lstm, 2), "GRU": (gru, 1), "RNN": (rnn, 1), "MinGRU": (min_gru, 1)}
+"""Each cell's step, and how many states it has."""
+
+
+def input_share(w: dict, end: str, x: Any, cell: str) -> Any:
+    """What the input gives to the slots, with all biases that can be added there."""
+    bias = w[f"bias_ih{end}"]
+    if cell != "MinGRU":
+        own = w[f"bias_hh{end}"]
+        bias = bias + (own.at[2 * own.size // 3 :].set(0) if cell == "GRU" else own)
+    return x @ w[f"weight_ih{end}"].T + bias
+
+
+def direction(w: dict, end: str, x: Any, cell: str, lengths: Any = None) -> Any:
     """Output (T, B, H) of one direction of a layer; with lengths, masked step by step."""
     import jax
     import jax.numpy as jnp
 
-    w_hh = w[f"weight_hh{end}"]
-    a_x = x @ w[f"weight_ih{end}"].T + (w[f"bias_ih{end}"] + w[f"bias_hh{end}"])
-    zero = jnp.zeros((x.shape[1], w_hh.shape[1]), x.dtype)
+    step, states = STEPS[cell]
+    a_x = input_share(w, end, x, cell)
+    zeros = (jnp.zeros((x.shape[1], a_x.shape[-1] // SLOTS[cell]), x.dtype),) * states
 
     def dense(state: tuple, a: Any) -> tuple:
-        h, c = cell(w_hh, a, *state)
-        return (h, c), h
+        state = step(w, end, a, *state)
+        return state, state[0]
 
     def masked(state: tuple, at: tuple) -> tuple:
         t, a = at
         valid = (t < lengths)[:, None]
-        h, c = cell(w_hh, a, *state)
-        return (jnp.where(valid, h, state[0]), jnp.where(valid, c, state[1])), jnp.where(valid, h, 0)
+        new = step(w, end, a, *state)
+        kept = tuple(jnp.where(valid, after, before) for after, before in zip(new, state, strict=True))
+        return kept, jnp.where(valid, new[0], 0)
 
     if lengths is None:
-        return jax.lax.scan(dense, (zero, zero), a_x, reverse=end.endswith("reverse"))[1]
-    return jax.lax.scan(masked, (zero, zero), (jnp.arange(x.shape[0]), a_x))[1]
+        return jax.lax.scan(dense, zeros, a_x, reverse=end.endswith("reverse"))[1]
+    return jax.lax.scan(masked, zeros, (jnp.arange(x.shape[0]), a_x))[1]
 
 
 def weights_on_device(problem: Problem) -> dict:
@@ -68,7 +110,7 @@ def inference(task: Task, problem: Problem) -> Run:
     import jax
 
     w, x = on_device(problem)
-    run = jax.jit(lambda w, x: direction(w, "_l0", x))
+    run = jax.jit(lambda w, x: direction(w, "_l0", x, task.cell))
 
     def call() -> Any:
         return run(w, x).block_until_ready()
@@ -87,7 +129,7 @@ def training(task: Task, problem: Problem) -> Run:
 
     @jax.jit
     def run(w: dict, x: Any, d_out: Any) -> tuple:
-        out, vjp = jax.vjp(lambda w, x: direction(w, "_l0", x, lengths), w, x)
+        out, vjp = jax.vjp(lambda w, x: direction(w, "_l0", x, task.cell, lengths), w, x)
         return out, *vjp(d_out)
 
     def call() -> tuple:
@@ -95,13 +137,8 @@ def training(task: Task, problem: Problem) -> Run:
 
     def results() -> Results:
         out, d_w, d_x = call()
-        return {
-            "out": np.asarray(out).transpose(1, 0, 2),
-            "d_x": np.asarray(d_x).transpose(1, 0, 2),
-            "d_weight_ih": np.asarray(d_w["weight_ih_l0"]),
-            "d_weight_hh": np.asarray(d_w["weight_hh_l0"]),
-            "d_bias": np.asarray(d_w["bias_ih_l0"]),
-        }
+        grads = gradients(task, {name: np.asarray(value) for name, value in d_w.items()})
+        return {"out": np.asarray(out).transpose(1, 0, 2), "d_x": np.asarray(d_x).transpose(1, 0, 2)} | grads
 
     return Run(call, results)
 
@@ -118,7 +155,7 @@ def update(task: Task, problem: Problem) -> Run:
             if number and dropout:
                 keep = jax.random.bernoulli(jax.random.fold_in(key, number), 1 - dropout, x.shape)
                 x = jnp.where(keep, x / (1 - dropout), 0)
-            x = jnp.concatenate([direction(w, end, x) for end in layer], axis=-1)
+            x = jnp.concatenate([direction(w, end, x, task.cell) for end in layer], axis=-1)
         difference = x[-1] @ w["fc.weight"].T + w["fc.bias"] - y
         return (difference * difference).mean()
 
@@ -168,7 +205,7 @@ def streamed(task: Task, problem: Problem) -> Run:
 
     @jax.jit
     def run(w: dict, x: Any, h: Any, c: Any) -> tuple:
-        return cell(w["weight_hh_l0"], x @ w["weight_ih_l0"].T + w["bias_ih_l0"] + w["bias_hh_l0"], h, c)
+        return lstm(w, "_l0", input_share(w, "_l0", x, task.cell), h, c)
 
     def call(x: np.ndarray) -> np.ndarray:
         nonlocal h, c
@@ -184,4 +221,8 @@ WAYS = {
     "ragged training": {"jax masked": training},
     "update": {"jax": update},
     "step": {"jax": streamed},
+    "encoder inference": {"jax": jax_encoder.inference},
+    "ragged encoder inference": {"jax": jax_encoder.inference},
+    "encoder training": {"jax": jax_encoder.training},
+    "ragged encoder training": {"jax": jax_encoder.training},
 }

@@ -1,4 +1,4 @@
-"""Keras on TensorFlow: an LSTM layer inside ``tf.function``, and ``train_on_batch`` for whole training steps.
+"""Keras on TensorFlow: a recurrent layer inside ``tf.function``, and ``train_on_batch`` for whole training steps.
 
 Keras has one bias per slot where PyTorch has two, so that under Adam its bias learns half as fast: of training steps
 the first loss is compared, before the two part; the same layer's gradients are, in the training passes.
@@ -10,10 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.adapters import Results, Run
+from benchmarks.peers.adapters import Results, Run, gradients
 from benchmarks.peers.tasks import CLIP_NORM, LEARNING_RATE, Problem, Task, suffixes
 
 PACKAGES = ("keras", "tensorflow")
+CELLS = {"LSTM": "LSTM", "GRU": "GRU", "RNN": "SimpleRNN"}
+
+
+NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def limit_threads(threads: int) -> None:
@@ -24,20 +28,30 @@ def limit_threads(threads: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
-def weights_of(problem: Problem, end: str) -> list[np.ndarray]:
-    """Kernel (F, 4H), recurrent kernel (H, 4H) and bias; Keras's gate order is PyTorch's."""
-    w = problem.weights
-    return [w[f"weight_ih{end}"].T, w[f"weight_hh{end}"].T, w[f"bias_ih{end}"] + w[f"bias_hh{end}"]]
+def swapped(task: Task, rows: np.ndarray) -> np.ndarray:
+    """A GRU's gates from PyTorch's order r z n to Keras's z r h, or back; the others' orders are the same."""
+    if task.cell != "GRU":
+        return rows
+    r, z, n = np.split(rows, 3)
+    return np.concatenate([z, r, n])
+
+
+def weights_of(task: Task, problem: Problem, end: str) -> list[np.ndarray]:
+    """Kernel (F, 4H), recurrent kernel (H, 4H) and bias, for a GRU (2, 3H)."""
+    found = {name: swapped(task, problem.weights[f"{name}{end}"]) for name in NAMES}
+    biases = found["bias_ih"], found["bias_hh"]
+    bias = np.stack(biases) if task.cell == "GRU" else biases[0] + biases[1]
+    return [found["weight_ih"].T, found["weight_hh"].T, bias]
 
 
 def layer(task: Task, problem: Problem) -> Any:
-    """The LSTM with the task's weights."""
+    """The layer with the task's weights."""
     import keras
 
-    lstm = keras.layers.LSTM(task.hidden, return_sequences=True)
-    lstm.build((task.batch, task.steps, task.features))
-    lstm.set_weights(weights_of(problem, "_l0"))
-    return lstm
+    found = getattr(keras.layers, CELLS[task.cell])(task.hidden, return_sequences=True)
+    found.build((task.batch, task.steps, task.features))
+    found.set_weights(weights_of(task, problem, "_l0"))
+    return found
 
 
 def inference(task: Task, problem: Problem) -> Run:
@@ -74,13 +88,11 @@ def training(task: Task, problem: Problem) -> Run:
 
     def results() -> Results:
         out, (d_x, d_kernel, d_recurrent, d_bias) = call()
-        return {
-            "out": np.where(valid[:, :, None], out.numpy(), 0),  # Keras repeats the last valid output there
-            "d_x": d_x.numpy(),
-            "d_weight_ih": d_kernel.numpy().T,
-            "d_weight_hh": d_recurrent.numpy().T,
-            "d_bias": d_bias.numpy(),
-        }
+        d_biases = d_bias.numpy().reshape(-1, d_kernel.shape[1])
+        arrays = d_kernel.numpy().T, d_recurrent.numpy().T, d_biases[0], d_biases[-1]
+        grads = {f"{name}_l0": swapped(task, array) for name, array in zip(NAMES, arrays, strict=True)}
+        # Keras repeats the last valid output in padding
+        return {"out": np.where(valid[:, :, None], out.numpy(), 0), "d_x": d_x.numpy()} | gradients(task, grads)
 
     return Run(call, results)
 
@@ -97,7 +109,7 @@ def update(task: Task, problem: Problem) -> Run:
             lstm = keras.layers.LSTM(task.hidden, return_sequences=True)
             wrapped = keras.layers.Bidirectional(lstm) if len(ends) == 2 else lstm
             value = wrapped(value)
-            wrapped.set_weights([array for end in ends for array in weights_of(problem, end)])
+            wrapped.set_weights([array for end in ends for array in weights_of(task, problem, end)])
         head = keras.layers.Dense(1)
         model = keras.Model(given, head(value[:, -1]))
         head.set_weights([problem.weights["fc.weight"].T, problem.weights["fc.bias"]])

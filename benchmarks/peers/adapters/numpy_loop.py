@@ -5,66 +5,63 @@ In float32 it is timed as what anyone can write in an afternoon; in float64 it i
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from benchmarks.peers.adapters import Results, Run
-from benchmarks.peers.tasks import CLIP_NORM, LEARNING_RATE, Problem, Task, suffixes
+from benchmarks.peers.adapters import Results, Run, gradients, numpy_encoder
+from benchmarks.peers.adapters.numpy_cells import CELLS as OF_CELLS
+from benchmarks.peers.adapters.numpy_cells import Cell, States
+from benchmarks.peers.tasks import CLIP_NORM, ENCODER, LEARNING_RATE, Problem, Task, suffixes
 
 PACKAGES = ("numpy",)
+CELLS = (*OF_CELLS, ENCODER)
 
 Arrays = dict[str, np.ndarray]
 
 
-def sigmoid(a: np.ndarray) -> np.ndarray:
-    """The logistic function, without overflow."""
-    return 0.5 * np.tanh(0.5 * a) + 0.5
+def step(w: Arrays, cell: Cell, end: str, x: np.ndarray, states: States) -> tuple[States, Any]:
+    """One step: the states, h first, and what backward needs."""
+    a_x = x @ w[f"weight_ih{end}"].T + w[f"bias_ih{end}"]
+    recurrent = f"weight_hh{end}" in w
+    a_h = states[0] @ w[f"weight_hh{end}"].T + w[f"bias_hh{end}"] if recurrent else np.zeros_like(a_x)
+    return cell.step(a_x, a_h, states)
 
 
-def step(w: Arrays, end: str, x: np.ndarray, h: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, ...]:
-    """One step: the activated gates i, f, g, o, then h and c."""
-    a = x @ w[f"weight_ih{end}"].T + h @ w[f"weight_hh{end}"].T + w[f"bias_ih{end}"] + w[f"bias_hh{end}"]
-    i, f, g, o = np.split(a, 4, axis=-1)
-    i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
-    c = f * c + i * g
-    return i, f, g, o, o * np.tanh(c), c
-
-
-def forward(w: Arrays, end: str, x: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, list]:
+def forward(w: Arrays, task: Task, end: str, x: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, list]:
     """Output (B, T, H), zeros past the lengths, and per step what backward needs."""
     batch, steps, _ = x.shape
-    h = np.zeros((batch, w[f"weight_hh{end}"].shape[1]), x.dtype)
-    c, out, kept = h, np.zeros((batch, steps, h.shape[1]), x.dtype), []
+    cell = OF_CELLS[task.cell]
+    states: States = (np.zeros((batch, task.hidden), x.dtype),) * cell.states
+    out, kept = np.zeros((batch, steps, task.hidden), x.dtype), []
     for t in reversed(range(steps)) if end.endswith("reverse") else range(steps):
-        i, f, g, o, h_new, c_new = step(w, end, x[:, t], h, c)
+        new, inner = step(w, cell, end, x[:, t], states)
         valid = (t < lengths)[:, None]
-        kept.append((t, valid, i, f, g, o, h, c, c_new))
-        out[:, t] = np.where(valid, h_new, 0)
-        h, c = np.where(valid, h_new, h), np.where(valid, c_new, c)
+        kept.append((t, valid, states[0], inner))
+        out[:, t] = np.where(valid, new[0], 0)
+        states = tuple(np.where(valid, after, before) for after, before in zip(new, states, strict=True))
     return out, kept
 
 
-def backward(w: Arrays, end: str, x: np.ndarray, d_out: np.ndarray, kept: list) -> tuple[np.ndarray, Arrays]:
+def backward(
+    w: Arrays, task: Task, end: str, x: np.ndarray, d_out: np.ndarray, kept: list
+) -> tuple[np.ndarray, Arrays]:
     """Gradients of the input and of the parameters."""
-    grads = {name: np.zeros_like(w[name]) for name in (f"weight_ih{end}", f"weight_hh{end}", f"bias_ih{end}")}
-    d_x, d_h = np.zeros_like(x), np.zeros_like(kept[0][6])
-    d_c = np.zeros_like(d_h)
-    for t, valid, i, f, g, o, h, c, c_new in reversed(kept):
-        d_now, tanh_c = d_h + d_out[:, t], np.tanh(c_new)
-        d_c_now = d_c + d_now * o * (1 - tanh_c * tanh_c)
-        slots = [
-            d_c_now * g * i * (1 - i),
-            d_c_now * c * f * (1 - f),
-            d_c_now * i * (1 - g * g),
-            d_now * tanh_c * o * (1 - o),
-        ]
-        d_a = np.where(valid, np.concatenate(slots, axis=1), 0)
-        grads[f"weight_ih{end}"] += d_a.T @ x[:, t]
-        grads[f"weight_hh{end}"] += d_a.T @ h
-        grads[f"bias_ih{end}"] += d_a.sum(axis=0)
-        d_x[:, t] = d_a @ w[f"weight_ih{end}"]
-        d_h = np.where(valid, d_a @ w[f"weight_hh{end}"], d_h)
-        d_c = np.where(valid, d_c_now * f, d_c)
-    grads[f"bias_hh{end}"] = grads[f"bias_ih{end}"]
+    cell, recurrent = OF_CELLS[task.cell], f"weight_hh{end}" in w
+    grads = {name: np.zeros_like(value) for name, value in w.items() if name.endswith(end)}
+    d_x = np.zeros_like(x)
+    d_states: States = (np.zeros_like(kept[0][2]),) * cell.states
+    for t, valid, h, inner in reversed(kept):
+        d_a_x, d_a_h, d_before = cell.back(inner, (d_states[0] + d_out[:, t], *d_states[1:]))
+        d_a_x, d_a_h = np.where(valid, d_a_x, 0), np.where(valid, d_a_h, 0)
+        grads[f"weight_ih{end}"] += d_a_x.T @ x[:, t]
+        grads[f"bias_ih{end}"] += d_a_x.sum(axis=0)
+        d_x[:, t] = d_a_x @ w[f"weight_ih{end}"]
+        if recurrent:
+            grads[f"weight_hh{end}"] += d_a_h.T @ h
+            grads[f"bias_hh{end}"] += d_a_h.sum(axis=0)
+            d_before = d_before[0] + d_a_h @ w[f"weight_hh{end}"], *d_before[1:]
+        d_states = tuple(np.where(valid, new, old) for new, old in zip(d_before, d_states, strict=True))
     return d_x, grads
 
 
@@ -78,7 +75,7 @@ def inference(task: Task, problem: Problem, dtype: type = np.float32) -> Run:
     w, x = cast(problem, dtype)
 
     def call() -> np.ndarray:
-        return forward(w, "_l0", x, problem.lengths)[0]
+        return forward(w, task, "_l0", x, problem.lengths)[0]
 
     return Run(call, lambda: {"out": call()})
 
@@ -89,15 +86,9 @@ def training(task: Task, problem: Problem, dtype: type = np.float32) -> Run:
     d_out = problem.d_out.astype(dtype)
 
     def call() -> Results:
-        out, kept = forward(w, "_l0", x, problem.lengths)
-        d_x, grads = backward(w, "_l0", x, d_out, kept)
-        return {
-            "out": out,
-            "d_x": d_x,
-            "d_weight_ih": grads["weight_ih_l0"],
-            "d_weight_hh": grads["weight_hh_l0"],
-            "d_bias": grads["bias_ih_l0"],
-        }
+        out, kept = forward(w, task, "_l0", x, problem.lengths)
+        d_x, grads = backward(w, task, "_l0", x, d_out, kept)
+        return {"out": out, "d_x": d_x} | gradients(task, grads)
 
     return Run(call, call)
 
@@ -120,7 +111,7 @@ def update(task: Task, problem: Problem, dtype: type = np.float32) -> Run:
             for number, ends in enumerate(suffixes(task)):
                 mask = (rng.random(x.shape) >= dropout) / (1 - dropout) if number and dropout else None
                 x = x if mask is None else x * mask.astype(dtype)
-                outs = [forward(w, end, x, problem.lengths) for end in ends]
+                outs = [forward(w, task, end, x, problem.lengths) for end in ends]
                 layers.append((ends, x, mask, [kept for _, kept in outs]))
                 x = np.concatenate([out for out, _ in outs], axis=2)
             difference = x[:, -1] @ w["fc.weight"].T + w["fc.bias"] - y
@@ -130,7 +121,7 @@ def update(task: Task, problem: Problem, dtype: type = np.float32) -> Run:
             d_out[:, -1] = d_y @ w["fc.weight"]
             for ends, inputs, mask, kept in reversed(layers):
                 parts = np.split(d_out, len(ends), axis=2)
-                found = [backward(w, end, inputs, d, k) for end, d, k in zip(ends, parts, kept, strict=True)]
+                found = [backward(w, task, end, inputs, d, k) for end, d, k in zip(ends, parts, kept, strict=True)]
                 d_out = sum(d_x for d_x, _ in found)
                 d_out = d_out if mask is None else d_out * mask.astype(dtype)
                 for _, of_direction in found:
@@ -154,12 +145,13 @@ def update(task: Task, problem: Problem, dtype: type = np.float32) -> Run:
 def streamed(task: Task, problem: Problem, dtype: type = np.float32) -> Run:
     """One step of one row; the state is kept here."""
     w, xs = cast(problem, dtype)
-    h = c = np.zeros(task.hidden, dtype)
+    cell = OF_CELLS[task.cell]
+    states: States = (np.zeros(task.hidden, dtype),) * cell.states
 
     def call(x: np.ndarray) -> np.ndarray:
-        nonlocal h, c
-        *_, h, c = step(w, "_l0", x, h, c)
-        return h
+        nonlocal states
+        states = step(w, cell, "_l0", x, states)[0]
+        return states[0]
 
     return Run(call, lambda: {"out": np.stack([call(x) for x in xs])}, (xs[0],))
 
@@ -171,7 +163,7 @@ def pool(task: Task, problem: Problem, dtype: type = np.float32) -> Run:
     h, c = np.zeros((2, task.batch, task.hidden), dtype)
 
     def call(x: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        *_, h[ids], c[ids] = step(w, "_l0", x, h[ids], c[ids])
+        h[ids], c[ids] = step(w, OF_CELLS["LSTM"], "_l0", x, (h[ids], c[ids]))[0]
         return h[ids] @ w["fc.weight"].T + w["fc.bias"]
 
     return Run(call, lambda: {"out": np.stack([call(x, ids) for x in xs])}, (xs[0], ids))
@@ -189,6 +181,10 @@ WAYS = {
     "update": {"numpy": update},
     "step": {"numpy": streamed},
     "pool": {"numpy": pool},
+    "encoder inference": {"numpy": numpy_encoder.inference},
+    "ragged encoder inference": {"numpy": numpy_encoder.inference},
+    "encoder training": {"numpy": numpy_encoder.training},
+    "ragged encoder training": {"numpy": numpy_encoder.training},
 }
 
 

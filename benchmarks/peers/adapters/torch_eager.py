@@ -1,4 +1,7 @@
-"""PyTorch, eager: ``nn.LSTM`` padded and packed, ``nn.LSTMCell`` for single steps."""
+"""PyTorch, eager: recurrent layers padded and packed, ``nn.LSTMCell`` for single steps.
+
+It has no minGRU: that one is written with its operations, the products of all steps at once and a ``lerp`` per step.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.adapters import Results, Run
-from benchmarks.peers.tasks import CLIP_NORM, LEARNING_RATE, Problem, Task
+from benchmarks.peers.adapters import Results, Run, gradients, torch_encoder
+from benchmarks.peers.tasks import CLIP_NORM, ENCODER, LEARNING_RATE, SLOTS, Problem, Task
 
 PACKAGES = ("torch",)
+CELLS = (*SLOTS, ENCODER)
 
 
 def limit_threads(threads: int) -> None:
@@ -22,10 +26,14 @@ def limit_threads(threads: int) -> None:
 
 
 def layer(task: Task, problem: Problem) -> Any:
-    """The LSTM with the task's weights."""
+    """The recurrent layer with the task's weights."""
     import torch
 
-    lstm = torch.nn.LSTM(
+    if task.cell == "MinGRU":
+        found = min_gru(task)
+        found.load_state_dict({name: torch.from_numpy(value) for name, value in problem.weights.items()})
+        return found
+    lstm = getattr(torch.nn, task.cell)(
         task.features,
         task.hidden,
         task.layers,
@@ -36,6 +44,27 @@ def layer(task: Task, problem: Problem) -> Any:
     own = {name: torch.from_numpy(v) for name, v in problem.weights.items() if not name.startswith("fc.")}
     lstm.load_state_dict(own)
     return lstm
+
+
+def min_gru(task: Task) -> Any:
+    """A minGRU with the names of our own."""
+    import torch
+
+    class MinGRU(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight_ih_l0 = torch.nn.Parameter(torch.empty(2 * task.hidden, task.features))
+            self.bias_ih_l0 = torch.nn.Parameter(torch.empty(2 * task.hidden))
+
+        def forward(self, x: Any) -> Any:
+            z, n = torch.nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0).chunk(2, dim=-1)
+            h, outs = torch.zeros_like(n[:, 0]), []
+            for z_now, n_now in zip(z.sigmoid().unbind(1), n.unbind(1), strict=True):
+                h = torch.lerp(h, n_now, z_now)
+                outs.append(h)
+            return torch.stack(outs, dim=1), h
+
+    return MinGRU()
 
 
 def inference(task: Task, problem: Problem) -> Run:
@@ -76,13 +105,9 @@ def training(task: Task, problem: Problem, packed: bool) -> Run:
 
     def results() -> Results:
         out = call().detach().numpy()
-        return {
-            "out": np.where(valid, out, 0),  # padded, the layer runs on past a row's length
-            "d_x": x.grad.numpy(),
-            "d_weight_ih": lstm.weight_ih_l0.grad.numpy(),
-            "d_weight_hh": lstm.weight_hh_l0.grad.numpy(),
-            "d_bias": lstm.bias_ih_l0.grad.numpy(),
-        }
+        grads = {name: p.grad.numpy() for name, p in lstm.named_parameters()}
+        # padded, the layer runs on past a row's length
+        return {"out": np.where(valid, out, 0), "d_x": x.grad.numpy()} | gradients(task, grads)
 
     return Run(call, results)
 
@@ -174,4 +199,8 @@ WAYS = {
     },
     "update": {"torch": update},
     "step": {"torch LSTMCell": cell_step, "torch LSTM": layer_step},
+    "encoder inference": {"torch": torch_encoder.inference},
+    "ragged encoder inference": {"torch": torch_encoder.inference},
+    "encoder training": {"torch": torch_encoder.training},
+    "ragged encoder training": {"torch": torch_encoder.training},
 }
