@@ -173,6 +173,9 @@ class MultiHeadAttention(Layer):
             Whether a query sees keys up to its own step only.
         """
         key = value if key is None else key
+        for name, x in (("query", query), ("value", value), ("key", key)):
+            if x.ndim != 3:
+                raise checks.value_error(name, "shape (rows, steps, features)", x._data)
         q = self._heads(self.query(query), self.key_dim)
         k = self._heads(self.key(key), self.key_dim)
         v = self._heads(self.value(value), self.value_dim)

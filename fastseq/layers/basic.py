@@ -319,7 +319,7 @@ class Embedding(Layer):
             self.build_from((None,))
             self.set_weights(weights if isinstance(weights, (list, tuple)) else [weights])
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Any = None) -> None:
         """Make the table, see `Layer.build`."""
         self.table = nn.Embedding(self.input_dim, self.output_dim, dtype=self.dtype)
         self.weights_built = [

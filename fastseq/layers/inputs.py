@@ -22,6 +22,8 @@ class InputLayer(Layer):
         How many rows there always are, or None.
     dtype
         The name of the element type, ``"int32"`` or ``"int64"`` for symbols.
+    batch_shape
+        ``batch_size`` and ``shape`` in one.
     **options
         See `Layer`.
     """
@@ -29,7 +31,16 @@ class InputLayer(Layer):
     supports_masking = True
     takes_integers = True
 
-    def __init__(self, shape: Any, batch_size: int | None = None, dtype: Any = None, **options: Any) -> None:
+    def __init__(
+        self, shape: Any = None, batch_size: int | None = None, dtype: Any = None, *, batch_shape: Any = None,
+        **options: Any,
+    ) -> None:  # fmt: skip
+        if batch_shape is not None:
+            if shape is not None or batch_size is not None:
+                raise checks.value_error("batch_shape", "None beside shape or batch_size", f"{batch_shape}")
+            batch_size, *shape = batch_shape
+        if shape is None:
+            shape = options.pop("input_shape", None)  # as Keras 2 called it
         self.element = np.dtype("float32" if dtype is None else dtype).name
         super().__init__(dtype=self.element if self.element == "float64" else None, **options)
         sizes = (shape,) if isinstance(shape, int) else shape
@@ -78,13 +89,7 @@ def Input(
     -------
     KerasTensor
     """
-    if batch_shape is not None:
-        if shape is not None or batch_size is not None:
-            raise checks.value_error("batch_shape", "None beside shape or batch_size", f"{batch_shape}")
-        batch_size, *shape = batch_shape
-    if shape is None:
-        raise checks.kind_error("shape", "sizes without rows, such as (steps, features)", None)
-    layer = InputLayer(shape, batch_size, dtype, name=name, **options)
+    layer = InputLayer(shape, batch_size, dtype, batch_shape=batch_shape, name=name, **options)
     node = symbolic.Node(layer, (), {})
     found = symbolic.KerasTensor(layer.batch_shape, layer.element, node, 0)
     node.outputs = [found]

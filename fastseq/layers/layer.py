@@ -15,6 +15,7 @@ from fastseq import checks
 from fastseq.autograd import no_grad, ops
 from fastseq.autograd.tensor import Tensor
 from fastseq.layers import initializers, regularizers, symbolic
+from fastseq.layers.arguments import input_shape, placed, whole, zeros
 from fastseq.layers.flow import Flow, flat, flow, mask_of, nested
 from fastseq.layers.naming import name_for
 from fastseq.layers.weights import Weight, stored_as
@@ -66,11 +67,18 @@ class Layer(Module):
     #: Whether inputs keep their integers.
     takes_integers: ClassVar[bool] = False
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let ``layer.build(shape)`` build, also where a class of the user's writes it."""
+        super().__init_subclass__(**options)
+        if "build" in cls.__dict__:
+            cls.build = whole(cls.__dict__["build"])  # type: ignore[method-assign]
+
     def __init__(
         self, *, name: str | None = None, trainable: bool = True, dtype: Any = None, **options: Any
     ) -> None:  # fmt: skip
         super().__init__()
-        self.given_input_shape = _input_shape(options)
+        self._building = False
+        self.given_input_shape = input_shape(options)
         self._refuse(options)
         self.name = name_for(type(self).__name__, name)
         self.dtype = checks.float_dtype("dtype", np.float32 if dtype is None else dtype)
@@ -102,6 +110,7 @@ class Layer(Module):
 
     # -- what subclasses write ----------------------------------------------------------------------------------
 
+    @whole
     def build(self, input_shape: Any) -> None:
         """Make the modules and weights.
 
@@ -154,9 +163,9 @@ class Layer(Module):
 
     def _probe(self, shapes: Any, size: int) -> list[tuple[int, ...]]:
         """Return the output's shapes for zeros, with ``size`` for what is not known."""
-        zeros = [_zeros(shape, size, self.dtype) for shape in shapes if shape is not None]
+        values = [zeros(shape, size, self.dtype) for shape in shapes if shape is not None]
         with no_grad():
-            return [tuple(out.shape) for out in flat(self.forward(*zeros))]
+            return [tuple(out.shape) for out in flat(self.forward(*values))]
 
     def outputs_for(self, shapes: Any, options: dict[str, Any]) -> Any:
         """Return the output's shape, or a list of shapes, for a call with keyword arguments.
@@ -183,19 +192,14 @@ class Layer(Module):
     # -- building -----------------------------------------------------------------------------------------------
 
     def build_from(self, *shapes: Any) -> None:
-        """Build unless that has been done, draw the weights, and name them.
+        """Build, unless that has been done, with as many shapes as ``build`` takes.
 
         Parameters
         ----------
         *shapes
             Shapes of the arguments of a call.
         """
-        if self.built:
-            return
         self.build(*shapes[: len(inspect.signature(self.build).parameters)])
-        self._built_from = shapes
-        self.built = True
-        self.settle()
 
     def settle(self) -> None:
         """Draw the weights made since, and bring new modules in line with the layer's mode."""
@@ -249,9 +253,17 @@ class Layer(Module):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return outputs for values, or symbolic outputs for symbolic tensors."""
+        args, kwargs = placed(self, args, kwargs)
         if symbolic.symbolic_in((args, kwargs)):
             return symbolic.call(self, args, kwargs)
         return super().__call__(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        """Look up weights by Keras's names too, such as ``dense.kernel``."""
+        for weight in self.__dict__.get("weights_built", ()):
+            if weight.name == name:
+                return weight
+        return super().__getattr__(name)
 
     def forward(self, *args: Any, mask: Any = None, training: bool | None = None, **options: Any) -> Any:
         """Return the outputs for values.
@@ -444,17 +456,6 @@ class Layer(Module):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
-def _input_shape(options: dict[str, Any]) -> tuple[int | None, ...] | None:
-    """Take the shape that a Sequential's first layer may be given out of its options; with rows."""
-    whole = options.pop("batch_input_shape", None)
-    rest = options.pop("input_shape", None)
-    if whole is not None:
-        return tuple(whole)
-    if rest is None:
-        return None
-    return (None, *((rest,) if isinstance(rest, int) else rest))
-
-
 def _remade(kind: type[Layer], config: Any, shapes: Any, weights: Any, training: bool) -> Layer:
     """Return a layer like another one, see `Layer.__reduce__`."""
     layer = kind.from_config(config)
@@ -462,9 +463,3 @@ def _remade(kind: type[Layer], config: Any, shapes: Any, weights: Any, training:
         layer.build_from(*shapes)
     layer.set_weights(weights)
     return layer.train(training)
-
-
-def _zeros(shape: Any, size: int, dtype: Any) -> Any:
-    if isinstance(shape, list):
-        return [_zeros(one, size, dtype) for one in shape]
-    return np.zeros([size if n is None else n for n in shape], dtype)

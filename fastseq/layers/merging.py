@@ -6,23 +6,25 @@ import math
 from functools import reduce
 from typing import Any
 
+import numpy as np
+
 from fastseq import checks
 from fastseq.autograd import ops
 from fastseq.autograd.tensor import Tensor
+from fastseq.layers.flow import Mask, mask_of
 from fastseq.layers.layer import Layer
 
 
 class _Merge(Layer):
-    """Takes a list of inputs; masks of all hold."""
+    """Takes a list of inputs. A step counts if it counts in one of them, as in Keras."""
 
     supports_masking = True
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """Return the steps that count in every input that has a mask."""
+        """Return the steps that count in one input or another; None if an input has no mask: all steps count there."""
         if not isinstance(mask, list):
             return mask
-        found = [one for one in mask if one is not None]
-        return reduce(lambda a, b: a & b, found) if found else None
+        return None if any(one is None for one in mask) else reduce(np.logical_or, mask)
 
     def build(self, input_shape: Any) -> None:
         """Check that there are several inputs, see `Layer.build`."""
@@ -54,8 +56,14 @@ class Concatenate(_Merge):
         return ops.concatenate(inputs, self.axis)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """Return the joint mask, for inputs that are put side by side feature by feature."""
-        return super().compute_mask(inputs, mask) if self.axis in (-1, inputs[0].ndim - 1) else None
+        """Return the joint mask; or all masks one after the other, for inputs put one after the other in time."""
+        ndim = inputs[0].ndim
+        if self.axis % ndim == ndim - 1 or not isinstance(mask, list):
+            return super().compute_mask(inputs, mask)
+        if self.axis % ndim != 1 or all(one is None for one in mask):
+            return None
+        known = [np.ones(x.shape[:2], bool) if one is None else one for x, one in zip(inputs, mask, strict=True)]
+        return np.concatenate(known, axis=1)
 
     def compute_output_shape(self, *shapes: Any) -> Any:
         """Return the shape, see `Layer.compute_output_shape`."""
@@ -84,6 +92,11 @@ class _Elementwise(_Merge):
         return tuple(found)
 
 
+def _wide(mask: Mask, x: Tensor) -> Mask:
+    """Return a mask with as many axes as the values."""
+    return mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
+
+
 class Add(_Elementwise):
     """Return the sum of a list of inputs."""
 
@@ -93,11 +106,18 @@ class Add(_Elementwise):
 
 
 class Multiply(_Elementwise):
-    """Return the product, element by element, of a list of inputs."""
+    """Return the product, element by element, of a list of inputs; one at a step that does not count is left out."""
 
     def call(self, inputs: Any) -> Tensor:
-        """Return the product."""
-        return reduce(ops.mul, inputs)
+        """Return the product; zeros at steps that count in no input."""
+        masks = [mask_of(x) for x in inputs]
+        factors = [
+            x if mask is None else ops.where(_wide(mask, x), x, x.dtype.type(1))
+            for x, mask in zip(inputs, masks, strict=True)
+        ]
+        found = reduce(ops.mul, factors)
+        joint = self.compute_mask(inputs, masks)
+        return found if joint is None else ops.where(_wide(joint, found), found, found.dtype.type(0))
 
 
 class Average(_Elementwise):

@@ -188,17 +188,17 @@ class RecurrentLayer(Layer):
 
     # -- running ------------------------------------------------------------------------------------------------
 
-    def call(self, sequences: Any, mask: Any = None, initial_state: Any = None) -> Any:  # type: ignore[override]
+    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None) -> Any:  # type: ignore[override]
         """Return the output, and the final states (B, H) if wanted.
 
         Parameters
         ----------
         sequences
             (B, T, F)
-        mask
-            Which steps count, bools (B, T), or None.
         initial_state
             A list of states (B, H), h first; zeros, or what a stateful layer remembers, if None.
+        mask
+            Which steps count, bools (B, T), or None.
         """
         if sequences.ndim != 3:
             raise checks.value_error(f"{self.name}: input", "shape (B, T, F)", sequences._data)

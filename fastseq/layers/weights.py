@@ -61,6 +61,11 @@ class Weight:
         """Whether it learns."""
         return any(parameter.requires_grad for parameter in self.parameters)
 
+    @property
+    def value(self) -> Array:
+        """A copy of the values in Keras's layout."""
+        return self.numpy()
+
     def initialize(self) -> None:
         """Draw the values."""
         self.assign(self.initializer(self.shape, self.dtype))

@@ -76,17 +76,17 @@ class Bidirectional(Layer):
         if self._first_weights is not None:
             self.set_weights(self._first_weights)
 
-    def call(self, sequences: Any, mask: Any = None, initial_state: Any = None) -> Any:  # type: ignore[override]
+    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None) -> Any:  # type: ignore[override]
         """Return the outputs put together, and both layers' states if wanted.
 
         Parameters
         ----------
         sequences
             (B, T, F)
-        mask
-            Which steps count, bools (B, T), or None.
         initial_state
             States of the forward direction, then of the backward one; or None.
+        mask
+            Which steps count, bools (B, T), or None.
         """
         ahead_state = back_state = None
         if initial_state is not None:

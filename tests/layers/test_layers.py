@@ -193,7 +193,7 @@ def test_masks_travel(rng):
     assert layers.LSTM(3)(kept).mask is None and layers.Flatten()(np.asarray(kept)).mask is None
     assert layers.Embedding(5, 4)(tokens).mask is None
     merged = layers.Concatenate()([embedded, layers.Masking(9.0)(np.where(tokens == 3, 9.0, 1.0)[:, :, None])])
-    assert np.array_equal(merged.mask, (tokens != 0) & (tokens != 3))
+    assert np.array_equal(merged.mask, (tokens != 0) | (tokens != 3))
     mean = layers.GlobalAveragePooling1D()(embedded)
     np.testing.assert_allclose(np.asarray(mean)[0], np.asarray(embedded)[0, :2].mean(0), rtol=1e-6)
     with pytest.warns(UserWarning, match="takes no masks"):

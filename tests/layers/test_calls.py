@@ -1,0 +1,85 @@
+"""How layers are built and called: Keras's forms of arguments, and masks of merged inputs."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+
+from fastseq import layers
+
+
+def x_of(rng, *shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def test_build_takes_a_shape_as_in_keras(rng):
+    x = x_of(rng, 2, 5, 3)
+    made = (
+        layers.LSTM(4), layers.Bidirectional(layers.GRU(4)), layers.Dense(4), layers.TimeDistributed(layers.Dense(2)),
+        layers.LayerNormalization(), layers.Conv1D(4, 2), layers.Dropout(0.5),
+    )  # fmt: skip
+    for layer in made:
+        layer.build((None, 5, 3))
+        weights = layer.get_weights()
+        assert layer.built and len(weights) == len(layer.weights)
+        assert not weights or any(weight.any() for weight in weights)
+        layer.build((None, 5, 3))
+        layer(x)
+        assert all(np.array_equal(a, b) for a, b in zip(weights, layer.get_weights(), strict=True))
+        assert all(np.array_equal(a, b) for a, b in zip(weights, copy.deepcopy(layer).get_weights(), strict=True))
+    table = layers.Embedding(5, 3)
+    table.build()
+    attention = layers.MultiHeadAttention(2, 3)
+    attention.build(query_shape=(None, 4, 6), value_shape=(None, 5, 7))
+    assert table.embeddings.shape == (5, 3) and attention.weights[2].shape == (7, 2, 3)
+    dense = made[2]
+    dense.kernel.assign(np.ones((3, 4)))
+    assert np.array_equal(dense.kernel.value, np.ones((3, 4))) and np.array_equal(dense.bias.numpy(), np.zeros(4))
+
+
+def test_a_build_of_one_s_own_is_whole(rng):
+    class Doubled(layers.Dense):
+        def build(self, input_shape):
+            super().build((*input_shape[:-1], 2 * input_shape[-1]))
+            self.scale = self.add_weight((1,), initializer="ones", name="scale")
+
+    layer = Doubled(3)
+    layer.build((None, 4))
+    assert layer.built and [weight.path for weight in layer.weights] == [
+        f"{layer.name}/{name}" for name in ("kernel", "bias", "scale")
+    ]
+    assert layer.kernel.shape == (8, 3) and np.array_equal(layer.get_weights()[2], [1.0])
+
+
+def test_inputs_go_by_place_or_by_name(rng):
+    x, mask = x_of(rng, 2, 5, 3), np.array([[True, False, True, True, True], [True, True, False, False, False]])
+    states = [x_of(rng, 2, 4), x_of(rng, 2, 4)]
+    lstm, mean, attention = layers.LSTM(4), layers.GlobalAveragePooling1D(), layers.MultiHeadAttention(2, 3)
+    expected = np.asarray(lstm(x, initial_state=states, mask=mask))
+    assert np.array_equal(lstm(x, states, mask), expected)
+    assert np.array_equal(lstm(sequences=x, initial_state=states, mask=mask), expected)
+    assert np.array_equal(lstm(x, None, mask), lstm(x, mask=mask))
+    assert np.array_equal(mean(x, mask), mean(x, mask=mask))
+    assert np.array_equal(attention(query=x, value=x, key=x), attention(x, x, x))
+    symbol = layers.Input((5, 3))
+    assert attention(query=symbol, value=symbol).shape == (None, 5, 3)
+    with pytest.raises(TypeError, match="expected mask once"):
+        mean(x, mask, mask=mask)
+    with pytest.raises(ValueError, match=r"query: expected shape \(rows, steps, features\)"):
+        layers.MultiHeadAttention(2, 3)(x[None], x[None])
+
+
+def test_merged_masks_are_keras_s():
+    """A step counts where it counts in one input; numbers as keras/src/layers/merging/merging_test.py has them."""
+    arrays = [np.array(x, np.float32) for x in ([[[0, 0], [0, 0], [1, 2], [3, 4]]], [[[0, 0], [5, 6], [0, 0], [3, 4]]])]
+    masked = [layers.Masking()(x) for x in arrays]
+    product = layers.Multiply()(masked)
+    assert np.array_equal(product, [[[0, 0], [5, 6], [1, 2], [9, 16]]])
+    assert np.array_equal(product.mask, [[False, True, True, True]])
+    assert np.array_equal(layers.Add()(masked).mask, product.mask)
+    assert layers.Add()([masked[0], arrays[1]]).mask is None
+    beside, behind = layers.Concatenate()(masked), layers.Concatenate(axis=1)([masked[0], arrays[1]])
+    assert np.array_equal(beside.mask, product.mask)
+    assert np.array_equal(behind.mask, [[False, False, True, True] + [True] * 4])
