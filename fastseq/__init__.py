@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fastseq.creation import ones, rand, randn, tensor, zeros
     from fastseq.jit import get_num_threads, set_num_threads
     from fastseq.layers import initializers, regularizers
-    from fastseq.models import losses, optimizers
+    from fastseq.models import losses, metrics, optimizers
     from fastseq.nn.init import manual_seed
     from fastseq.persistence import load, load_state, save, save_state
     from fastseq.streaming import Stream, StreamPool
@@ -54,6 +54,7 @@ _NAMES = {
     "load_state": "fastseq.persistence",
     "losses": "fastseq.models",
     "manual_seed": "fastseq.nn.init",
+    "metrics": "fastseq.models",
     "no_grad": "fastseq.autograd.mode",
     "ones": "fastseq.creation",
     "optimizers": "fastseq.models",
@@ -109,6 +110,7 @@ __all__ = [
     "load_state",
     "losses",
     "manual_seed",
+    "metrics",
     "models",
     "nn",
     "no_grad",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastseq.layers import initializers, regularizers
 from fastseq.layers.attention import MultiHeadAttention
 from fastseq.layers.basic import (
@@ -50,3 +52,8 @@ __all__ = [
     "initializers",
     "regularizers",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Say which of Keras's layers there are."""
+    raise AttributeError(f"fastseq.layers has no attribute {name!r}; it has {', '.join(__all__)}")

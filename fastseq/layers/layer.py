@@ -357,6 +357,38 @@ class Layer(Module):
         """The weights that do not."""
         return [weight for weight in self.weights if not weight.trainable]
 
+    @property
+    def variables(self) -> list[Weight]:
+        """The weights, as Keras's older name has it."""
+        return self.weights
+
+    @property
+    def trainable_variables(self) -> list[Weight]:
+        """The weights that learn."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Weight]:
+        """The weights that do not."""
+        return self.non_trainable_weights
+
+    @property
+    def input(self) -> Any:
+        """The symbolic input of the layer's only place in models; a list for several."""
+        found = self._only_node().inputs
+        return found[0] if len(found) == 1 else found
+
+    @property
+    def output(self) -> Any:
+        """The symbolic output of the layer's only place in models; a list for several."""
+        found = self._only_node().outputs
+        return found[0] if len(found) == 1 else found
+
+    def _only_node(self) -> symbolic.Node:
+        if len(self.nodes) != 1:
+            raise checks.value_error(f"{self.name}: input and output", "one place in a model", f"{len(self.nodes)}")
+        return self.nodes[0]
+
     def get_weights(self) -> list[NDArray[Any]]:
         """Return copies of the weights, in Keras's order and layout."""
         return [weight.numpy() for weight in self.weights]

@@ -6,11 +6,11 @@ from typing import Any
 
 from fastseq.layers import registry
 from fastseq.layers.naming import clear_session
-from fastseq.models import losses, optimizers
+from fastseq.models import losses, metrics, optimizers
 from fastseq.models.model import Model
 from fastseq.models.sequential import Sequential
 
-__all__ = ["Model", "Sequential", "clear_session", "load_model", "losses", "optimizers"]
+__all__ = ["Model", "Sequential", "clear_session", "load_model", "losses", "metrics", "optimizers"]
 
 registry.register("models.Model", Model)
 registry.register("models.Sequential", Sequential)

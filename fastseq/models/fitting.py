@@ -189,6 +189,8 @@ class Stepper:
         rng = np.random.default_rng(init.generator().integers(2**63))
         state = Run(self.model, self.optimizer(), plan.epochs, rng)
         state.callbacks = [*found, _Lines(plan.epochs)] if plan.verbose == 2 else found
+        for callback in found:
+            callback.model = self.model  # type: ignore[attr-defined]  # where Keras's callbacks look for it
         loop = _Loop(self, state, plan, data)
         self.model.stop_training = False
         with init.use_generator(rng):
@@ -224,6 +226,10 @@ class _Loop(Trainer):
             if state.stopping or self.stepper.model.stop_training:
                 state.stopping = True
                 break
+
+    def _epoch(self, epoch: int, held_out: Any, bar: Any) -> None:
+        super()._epoch(epoch, held_out, bar)
+        self.state.stopping = self.state.stopping or self.stepper.model.stop_training
 
     def _score(self, held_out: Any) -> dict[str, float]:
         if self.epoch % self.face_plan.validation_freq:

@@ -25,15 +25,17 @@ def _of_errors(function: Any) -> Function:
     return lambda y_true, y_pred: function(_fitted(y_true, y_pred).astype(y_pred.dtype), y_pred)
 
 
-def binary_accuracy(y_true: Array, y_pred: Array) -> float:
-    """Return the share of probabilities on the right side of 1/2.
+def binary_accuracy(y_true: Array, y_pred: Array, threshold: float = 0.5) -> float:
+    """Return the share of probabilities on the right side of a threshold.
 
     Parameters
     ----------
     y_true, y_pred
         Zeros and ones, and probabilities.
+    threshold
+        Where yes begins.
     """
-    return metrics.accuracy(_fitted(y_true, y_pred).astype(np.int64).reshape(-1), y_pred.reshape(-1) - 0.5)
+    return metrics.accuracy(_fitted(y_true, y_pred).astype(np.int64).reshape(-1), y_pred.reshape(-1) - threshold)
 
 
 def categorical_accuracy(y_true: Array, y_pred: Array) -> float:
@@ -89,16 +91,98 @@ _NAMES: dict[str, Function] = {
 }
 
 
+class Metric:
+    """A metric as an object, for ``compile``: a name of one's own for the same numbers.
+
+    Parameters
+    ----------
+    name
+        What logs call it; by default Keras's name.
+    """
+
+    #: Keras's name, which is one of those that ``compile`` takes.
+    known_as = ""
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = self.known_as if name is None else name
+
+    def __call__(self, y_true: Array, y_pred: Array) -> float:
+        """Return the number over all samples."""
+        return _NAMES[self.known_as](y_true, y_pred)
+
+
+class MeanSquaredError(Metric):
+    """The mean square of the errors."""
+
+    known_as = "mean_squared_error"
+
+
+class RootMeanSquaredError(Metric):
+    """The root of the mean square of the errors."""
+
+    known_as = "root_mean_squared_error"
+
+
+class MeanAbsoluteError(Metric):
+    """The mean of the errors' sizes."""
+
+    known_as = "mean_absolute_error"
+
+
+class R2Score(Metric):
+    """The share of the variance that is explained."""
+
+    known_as = "r2_score"
+
+
+class CategoricalAccuracy(Metric):
+    """How often the right class has the largest probability, truth one-hot."""
+
+    known_as = "categorical_accuracy"
+
+
+class SparseCategoricalAccuracy(Metric):
+    """How often the right class has the largest probability, truth as numbers of classes."""
+
+    known_as = "sparse_categorical_accuracy"
+
+
+class BinaryAccuracy(Metric):
+    """The share of probabilities on the right side of a threshold.
+
+    Parameters
+    ----------
+    name
+        What logs call it.
+    threshold
+        Where yes begins.
+    """
+
+    known_as = "binary_accuracy"
+
+    def __init__(self, name: str | None = None, *, threshold: float = 0.5) -> None:
+        super().__init__(name)
+        self.threshold = checks.real("threshold", threshold, 0.0, 1.0)
+
+    def __call__(self, y_true: Array, y_pred: Array) -> float:
+        """Return the number over all samples."""
+        return binary_accuracy(y_true, y_pred, self.threshold)
+
+
 def get(metric: Any) -> tuple[str, Function]:
     """Return a metric's name and function.
 
     Parameters
     ----------
     metric
-        A name, or a function of (y_true, y_pred), arrays over all samples, whose mean counts.
+        A name, a `Metric`, or a function of (y_true, y_pred), arrays over all samples, whose mean counts.
     """
     if isinstance(metric, str):
         return metric, _NAMES[checks.choice("metrics", metric, _NAMES)]
+    if isinstance(metric, type) and issubclass(metric, Metric):
+        metric = metric()
+    if isinstance(metric, Metric):
+        return metric.name, metric
     if not callable(metric):
         raise checks.kind_error("metrics", f"one of {', '.join(_NAMES)}, or a function of (y_true, y_pred)", metric)
     return getattr(metric, "__name__", type(metric).__name__), lambda t, p: float(np.mean(np.asarray(metric(t, p))))

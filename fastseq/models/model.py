@@ -20,7 +20,7 @@ from fastseq.nn import Module
 
 
 class _Holder(Module):
-    """Holds a model's layers under their names, so that no name is in the way of the model's own attributes."""
+    """Holds a model's layers by number, so that files of weights fit every model of the same layers."""
 
 
 class Model(Trained):
@@ -63,7 +63,7 @@ class Model(Trained):
         self._input_structure, self._output_structure = inputs, outputs
         self.parts._modules.clear()
         for layer in graph.layers:
-            self.parts._modules[layer.name] = layer
+            self.parts._modules[str(len(self.parts._modules))] = layer
         self.built = True
         if not self._trainable:
             self.trainable = False
@@ -108,6 +108,16 @@ class Model(Trained):
         return [] if self.graph is None else list(self.graph.outputs)
 
     @property
+    def input(self) -> Any:
+        """The symbolic input, or several in their structure."""
+        return self._input_structure
+
+    @property
+    def output(self) -> Any:
+        """The symbolic output, or several in their structure."""
+        return self._output_structure
+
+    @property
     def input_shape(self) -> Any:
         """The shape of the input; a list for several."""
         shapes = [tensor.shape for tensor in self.inputs]
@@ -125,7 +135,34 @@ class Model(Trained):
             return [str(name) for name in self._output_structure]
         return [tensor.name for tensor in self.outputs] or ["output"]
 
-    # -- calling ------------------------------------------------------------------------------------------------
+    # -- building and calling -----------------------------------------------------------------------------------
+
+    def build(self, input_shape: Any) -> None:
+        """Build the layers of a class of yours, by calling it on zeros.
+
+        Parameters
+        ----------
+        input_shape
+            The input's shape, rows first; a list for several.
+        """
+        if self.graph is None:
+            self.built = True
+            self._probe((input_shape,), 1)
+            self.reset_states()
+
+    def build_from(self, *shapes: Any) -> None:
+        """Take it as built, see `Layer.build_from`: the layers of a class of yours are built by the call to come.
+
+        Parameters
+        ----------
+        *shapes
+            Shapes of the arguments of a call.
+        """
+        if type(self).build is not Model.build:
+            super().build_from(*shapes)
+        elif not self.built:
+            self._built_from, self.built = shapes, True
+            self.settle()
 
     def forward(  # type: ignore[override]
         self, *args: Any, lengths: Any = None, mask: Any = None, training: bool | None = None, **options: Any

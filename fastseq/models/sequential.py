@@ -55,7 +55,7 @@ class Sequential(Model):
         if self._first is None and not self._chain and isinstance(layer, Model) and layer.inputs:
             self._first = self._last = Input(batch_shape=layer.inputs[0].shape, dtype=layer.inputs[0].dtype)
         self._chain.append(layer)
-        self.parts._modules[layer.name] = layer
+        self.parts._modules[str(len(self.parts._modules))] = layer
         if self._last is not None:
             self._append(layer)
 
@@ -71,7 +71,7 @@ class Sequential(Model):
         if not self._chain:
             raise checks.value_error("layers", "at least one", "none")
         layer = self._chain.pop()
-        del self.parts._modules[layer.name]
+        self.parts._modules.popitem()
         self.graph, self.built, self._last = None, False, self._first
         if self._first is not None:
             for one in self._chain:

@@ -85,7 +85,8 @@ class Trained(Layer):
         loss_weights
             Factors of the outputs' losses.
         metrics
-            A list of names or functions of (y_true, y_pred); for several outputs a list of lists, or a dict.
+            A list of names, objects from ``fastseq.metrics``, or functions of (y_true, y_pred); for several outputs a
+            list of lists, or a dict.
         **options
             ``run_eagerly``, ``jit_compile``, ``steps_per_execution`` without an effect.
         """
@@ -114,7 +115,8 @@ class Trained(Layer):
         found = [array_of(name, one) for one in self._flat_inputs(name, x)]
         self._build_for(found)
         if self.graph is not None:
-            found = [shaped(name, one, tensor.shape) for one, tensor in zip(found, self.graph.inputs, strict=True)]
+            inputs = self.graph.inputs  # how many rows there must be at a time is for the batches to fulfil
+            found = [shaped(name, one, (None, *tensor.shape[1:])) for one, tensor in zip(found, inputs, strict=True)]
         if y is None:
             return Arrays(found)
         label = name[:-1] + "y" if name.endswith("x") else "y"
@@ -164,6 +166,7 @@ class Trained(Layer):
         initial_epoch: int = 0,
         validation_batch_size: int | None = None,
         validation_freq: int = 1,
+        **options: Any,
     ) -> History:
         """Train.
 
@@ -197,6 +200,8 @@ class Trained(Layer):
             Rows at a time in validation; ``batch_size`` if None.
         validation_freq
             Validate after every so many epochs.
+        **options
+            Keras's ``steps_per_epoch`` and ``validation_steps``, as None only.
 
         Returns
         -------
@@ -204,6 +209,9 @@ class Trained(Layer):
             ``history.history`` maps ``loss``, metrics, ``val_loss``, ... to one number per epoch.
         """
         stepper = self._ready()
+        for name, value in options.items():
+            if name not in ("steps_per_epoch", "validation_steps") or value is not None:
+                raise TypeError(f"fit: expected arrays, all of whose rows make an epoch, got {name}={value!r}")
         if y is None:
             raise checks.kind_error("y", "targets (generators and tf.data are not supported)", None)
         size = 32 if batch_size is None else checks.integer("batch_size", batch_size, 1)

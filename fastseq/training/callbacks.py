@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -17,8 +18,9 @@ from fastseq.training.run import Callback, Logs
 class _Monitor(Callback):
     """Watches one number of the logs and knows when it gets better."""
 
-    def __init__(self, monitor: str, mode: str, min_delta: float) -> None:
+    def __init__(self, monitor: str, mode: str, min_delta: float, verbose: int) -> None:
         self.monitor = monitor
+        self.verbose = checks.integer("verbose", int(verbose), 0, 2)
         checks.choice("mode", mode, ("auto", "min", "max"))
         rises = mode == "max" or (mode == "auto" and monitor.removeprefix("val_") in ("accuracy", "acc", "auc", "r2"))
         self._sign = -1.0 if rises else 1.0
@@ -30,6 +32,10 @@ class _Monitor(Callback):
             hint = "; give validation data" if self.monitor.startswith("val_") else ""
             raise checks.value_error("monitor", f"one of {', '.join(logs)}{hint}", self.monitor)
         return float(logs[self.monitor])
+
+    def _say(self, text: str) -> None:
+        if self.verbose:
+            print(text)
 
     def _improves(self, value: float) -> bool:
         # A NaN is never better.
@@ -54,6 +60,8 @@ class EarlyStopping(_Monitor):
         ``"min"``, ``"max"``, or ``"auto"``: rising for accuracies, falling for the rest.
     restore_best_weights
         Whether the model gets the weights of the best epoch back at the end, however the run ended.
+    verbose
+        Whether to print when the run stops, 0 or 1.
     """
 
     def __init__(
@@ -63,8 +71,10 @@ class EarlyStopping(_Monitor):
         patience: int = 0,
         mode: str = "auto",
         restore_best_weights: bool = True,
+        *,
+        verbose: int = 0,
     ) -> None:
-        super().__init__(monitor, mode, min_delta)
+        super().__init__(monitor, mode, min_delta, verbose)
         self.patience = checks.integer("patience", patience, minimum=0)
         self.restore_best_weights = checks.boolean("restore_best_weights", restore_best_weights)
         self.wait = 0
@@ -94,7 +104,9 @@ class EarlyStopping(_Monitor):
             return
         self.wait += 1
         if self.wait >= max(self.patience, 1):
-            self.run.stop(f"{self.monitor} has not improved since epoch {self.best_epoch + 1}")
+            reason = f"{self.monitor} has not improved since epoch {self.best_epoch + 1}"
+            self._say(f"stopped after epoch {epoch + 1}: {reason}")
+            self.run.stop(reason)
 
     def on_train_end(self) -> None:
         """Give the model its best weights back."""
@@ -134,6 +146,8 @@ class ModelCheckpoint(_Monitor):
         Save the weights only (``fs.save_state``), for models with classes of your own; else the model (``fs.save``).
     mode
         ``"min"``, ``"max"`` or ``"auto"``.
+    verbose
+        Whether to print where the model was saved, 0 or 1.
     """
 
     def __init__(
@@ -143,8 +157,10 @@ class ModelCheckpoint(_Monitor):
         save_best_only: bool = False,
         save_weights_only: bool = False,
         mode: str = "auto",
+        *,
+        verbose: int = 0,
     ) -> None:
-        super().__init__(monitor, mode, 0.0)
+        super().__init__(monitor, mode, 0.0, verbose)
         self.path = os.fspath(path)
         self.save_best_only = checks.boolean("save_best_only", save_best_only)
         self.save_weights_only = checks.boolean("save_weights_only", save_weights_only)
@@ -173,6 +189,7 @@ class ModelCheckpoint(_Monitor):
                 f"path: expected placeholders among epoch, {', '.join(logs)}, got {self.path!r}"
             ) from error
         (save_state if self.save_weights_only else save)(self.run.model, path)
+        self._say(f"epoch {epoch + 1}: saved {path}")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best number so far."""
@@ -208,6 +225,8 @@ class ReduceLROnPlateau(_Monitor):
         How many epochs to wait after lowering.
     min_lr
         Where lowering ends.
+    verbose
+        Whether to print when the learning rate is lowered, 0 or 1.
     """
 
     def __init__(
@@ -219,8 +238,10 @@ class ReduceLROnPlateau(_Monitor):
         min_delta: float = 1e-4,
         cooldown: int = 0,
         min_lr: float = 0.0,
+        *,
+        verbose: int = 0,
     ) -> None:
-        super().__init__(monitor, mode, min_delta)
+        super().__init__(monitor, mode, min_delta, verbose)
         self.factor = checks.real("factor", factor, 0.0, 1.0, open_minimum=True, open_maximum=True)
         self.patience = checks.integer("patience", patience, minimum=0)
         self.cooldown = checks.integer("cooldown", cooldown, minimum=0)
@@ -254,6 +275,7 @@ class ReduceLROnPlateau(_Monitor):
                 for group in self.run.rated_groups:
                     group["lr"] = min(group["lr"], max(group["lr"] * self.factor, self.min_lr))
                 self.wait, self._cooling = 0, self.cooldown
+                self._say(f"epoch {epoch + 1}: learning rate {self.run.lr:.4g}")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counters."""
@@ -276,13 +298,18 @@ class LearningRateScheduler(Callback):
     Parameters
     ----------
     schedule
-        Function of (epoch from 0, present learning rate) that returns the new one.
+        Function of (epoch from 0, present learning rate), or of the epoch, that returns the new one.
     """
 
-    def __init__(self, schedule: Callable[[int, float], float]) -> None:
+    def __init__(self, schedule: Callable[..., float]) -> None:
         if not callable(schedule):
             raise checks.kind_error("schedule", "a function of (epoch, lr)", schedule)
         self.schedule = schedule
+        try:
+            inspect.signature(schedule).bind(0, 0.0)
+            self._wants_rate = True
+        except (TypeError, ValueError):
+            self._wants_rate = False
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Set the learning rate.
@@ -292,7 +319,8 @@ class LearningRateScheduler(Callback):
         epoch
             Its number.
         """
-        self.run.set_lr(checks.real("schedule", self.schedule(epoch, self.run.lr), 0.0))
+        arguments = (epoch, self.run.lr) if self._wants_rate else (epoch,)
+        self.run.set_lr(checks.real("schedule", self.schedule(*arguments), 0.0))
 
 
 class CSVLogger(Callback):
