@@ -28,7 +28,7 @@ CELL_INFERENCE = [(32, 50, 16, 64), (64, 100, 64, 128)]
 MANY_CORES, MANY = 16, (256, 100, 128, 256)
 QUICK = ("training/1,50,16,64", "training/32,50,16,64", "update/online", "ragged/32,29,12,100", "inference/32,50,16,64",
          "step/16,64", "pool/8", "width/H50", "cells/GRU 32,50,16,64", "cells inference/RNN 32,50,16,64",
-         "encoder/training")  # fmt: skip
+         "encoder/training, unequal lengths")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ def mask_of(
     queries: int,
     keys: int,
     dtype: np.dtype,
+    names: tuple[str, str] = ("attn_mask", "key_padding_mask"),
 ) -> Mask:
     """Return PyTorch's two masks in the form that attention takes.
 
@@ -65,6 +66,8 @@ def mask_of(
         Sizes.
     dtype
         Of the numbers to add.
+    names
+        What messages call the two masks.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def mask_of(
     added: NDArray[Any] | None = None
     lengths = None
     if attn_mask is not None:
-        found = _hiding("attn_mask", attn_mask, dtype)
+        found = _hiding(names[0], attn_mask, dtype)
         if found.shape == (queries, keys):
             added = found[None, None]
             if queries == keys and np.array_equal(np.isneginf(found), ~np.tri(keys, dtype=bool)):
@@ -90,11 +93,11 @@ def mask_of(
             added = found.reshape(batch, heads, queries, keys)
         else:
             shapes = f"shape ({queries}, {keys}) or ({batch * heads}, {queries}, {keys})"
-            raise checks.value_error("attn_mask", shapes, found)
+            raise checks.value_error(names[0], shapes, found)
     if key_padding_mask is not None:
-        found = _hiding("key_padding_mask", key_padding_mask, dtype)
+        found = _hiding(names[1], key_padding_mask, dtype)
         if found.shape != (batch, keys):
-            raise checks.value_error("key_padding_mask", f"shape ({batch}, {keys})", found)
+            raise checks.value_error(names[1], f"shape ({batch}, {keys})", found)
         hidden = np.isneginf(found)
         count = keys - hidden.sum(axis=1)
         if np.array_equal(hidden, np.arange(keys) >= count[:, None]) and not found[~hidden].any():
@@ -120,6 +123,8 @@ class MultiheadAttention(Module):
         Probability of dropping a weight, while training.
     bias
         Whether the projections have biases.
+    add_bias_kv, add_zero_attn
+        False: PyTorch's extra keys are not there. They stand here for its order of arguments.
     kdim, vdim
         Features of keys and of values; E if None.
     batch_first
@@ -145,7 +150,7 @@ class MultiheadAttention(Module):
     Vaswani et al., "Attention Is All You Need", 2017, section 3.2. Fused: memory grows with T, not with its square,
     unless weights are asked for. A row's results have the same bits whatever its neighbours, its padding, the batch
     size and the number of threads, and a causal layer's do not depend on later steps. A query that sees no key gets
-    zeros before ``out_proj``. Left out of PyTorch's: ``add_bias_kv`` and ``add_zero_attn``.
+    zeros before ``out_proj``.
     """
 
     _config = ("embed_dim", "num_heads", "dropout", "bias", "kdim", "vdim", "batch_first", "causal", "dtype")
@@ -159,6 +164,8 @@ class MultiheadAttention(Module):
         num_heads: int,
         dropout: float = 0.0,
         bias: bool = True,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
         kdim: int | None = None,
         vdim: int | None = None,
         batch_first: bool = True,
@@ -173,6 +180,9 @@ class MultiheadAttention(Module):
             raise checks.value_error("num_heads", f"a divisor of embed_dim = {size}", self.num_heads)
         self.dropout = checks.real("dropout", dropout, 0.0, 1.0)
         self.bias = checks.boolean("bias", bias)
+        for name, value in (("add_bias_kv", add_bias_kv), ("add_zero_attn", add_zero_attn)):
+            if checks.boolean(name, value):
+                raise checks.value_error(name, "False: extra keys are not supported", value)
         self.kdim = size if kdim is None else checks.integer("kdim", kdim, 1)
         self.vdim = size if vdim is None else checks.integer("vdim", vdim, 1)
         self.batch_first = checks.boolean("batch_first", batch_first)

@@ -48,6 +48,8 @@ class Conv1d(Module):
         Into how many groups features are split that do not see one another; divides F and O.
     bias
         Whether there is one.
+    padding_mode
+        ``"zeros"``: no other kind is there. Stands here for PyTorch's order of arguments.
     causal
         Whether output t sees inputs up to t * stride only: all zeros come before the first step, as many as the taps
         reach back. ``padding`` must then be 0.
@@ -85,6 +87,7 @@ class Conv1d(Module):
         dilation: int = 1,
         groups: int = 1,
         bias: bool = True,
+        padding_mode: str = "zeros",
         *,
         causal: bool = False,
         dtype: DTypeLike = np.float32,
@@ -99,6 +102,7 @@ class Conv1d(Module):
         for name, size in (("in_channels", self.in_channels), ("out_channels", self.out_channels)):
             if size % self.groups:
                 raise checks.value_error(name, f"a multiple of groups = {self.groups}", size)
+        checks.choice("padding_mode", padding_mode, ("zeros",))
         self.causal = checks.boolean("causal", causal)
         self.padding: int | str
         if isinstance(padding, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,11 @@ class Embedding(Module):
     max_norm
         Rows that are looked up and are longer than this are first shortened to it, in place.
     norm_type
-        Which p-norm measures that.
+        Which p-norm measures that; infinity for the largest entry.
     scale_grad_by_freq
         Divide each row's gradient by how often a batch names the row.
+    sparse
+        False: gradients are arrays of the table's shape. Stands here for PyTorch's order of arguments.
     dtype
         float32 or float64.
 
@@ -53,8 +56,9 @@ class Embedding(Module):
         embedding_dim: int,
         padding_idx: int | None = None,
         max_norm: float | None = None,
-        norm_type: float = 2.0,
+        norm_type: float | str = 2.0,
         scale_grad_by_freq: bool = False,
+        sparse: bool = False,
         *,
         dtype: DTypeLike = np.float32,
     ) -> None:
@@ -66,12 +70,26 @@ class Embedding(Module):
             None if padding_idx is None else checks.integer("padding_idx", padding_idx, -rows, rows - 1) % rows
         )
         self.max_norm = None if max_norm is None else checks.real("max_norm", max_norm, 0.0, open_minimum=True)
-        self.norm_type = checks.real("norm_type", norm_type, 0.0, open_minimum=True)
+        largest = norm_type in (math.inf, "inf")  # in files, JSON has no infinity
+        self.norm_type = math.inf if largest else checks.real("norm_type", norm_type, 0.0, open_minimum=True)
         self.scale_grad_by_freq = checks.boolean("scale_grad_by_freq", scale_grad_by_freq)
+        if checks.boolean("sparse", sparse):
+            raise checks.value_error("sparse", "False: there are no sparse gradients", sparse)
         self.dtype = checks.float_dtype("dtype", dtype)
         init.expect_room(rows * self.embedding_dim)
         self.weight = Parameter(np.empty((rows, self.embedding_dim), self.dtype))
         self.reset_parameters()
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as plain JSON values.
+
+        Returns
+        -------
+        dict
+            One entry per argument.
+        """
+        found = super().config()
+        return found | {"norm_type": "inf"} if self.norm_type == math.inf else found
 
     @classmethod
     def from_pretrained(
@@ -142,7 +160,10 @@ class Embedding(Module):
         """Shorten the rows that are named to the largest norm allowed, as PyTorch does."""
         used = np.unique(places[places >= 0])
         rows = self.weight._data[used]
-        norms = (np.abs(rows) ** self.norm_type).sum(axis=1, keepdims=True) ** (1 / self.norm_type)
+        if self.norm_type == math.inf:
+            norms = np.abs(rows).max(axis=1, keepdims=True)
+        else:
+            norms = (np.abs(rows) ** self.norm_type).sum(axis=1, keepdims=True) ** (1 / self.norm_type)
         long = norms[:, 0] > limit
         if long.any():
             self.weight._data[used[long]] = rows[long] * (limit / (norms[long] + 1e-7))

@@ -170,14 +170,14 @@ def account(elements: int) -> None:
         plan.charge(elements)
 
 
-def uniform_(tensor: T, low: float = 0.0, high: float = 1.0) -> T:
-    """Fill with draws from U[low, high).
+def uniform_(tensor: T, a: float = 0.0, b: float = 1.0) -> T:
+    """Fill with draws from U[a, b).
 
     Parameters
     ----------
     tensor
         Any shape; written in place.
-    low, high
+    a, b
         The bounds.
 
     Returns
@@ -185,9 +185,9 @@ def uniform_(tensor: T, low: float = 0.0, high: float = 1.0) -> T:
     Tensor or ndarray
         The tensor given.
     """
-    low, high = checks.real("low", low), checks.real("high", high)
+    low, high = checks.real("a", a), checks.real("b", b)
     if low > high:
-        raise checks.value_error("low", f"a number <= high = {high:g}", low)
+        raise checks.value_error("a", f"a number <= b = {high:g}", low)
     return _fill(tensor, lambda shape: generator().uniform(low, high, shape))
 
 
@@ -210,14 +210,14 @@ def normal_(tensor: T, mean: float = 0.0, std: float = 1.0) -> T:
     return _fill(tensor, lambda shape: generator().normal(mean, std, shape))
 
 
-def constant_(tensor: T, value: float) -> T:
+def constant_(tensor: T, val: float) -> T:
     """Fill with one value.
 
     Parameters
     ----------
     tensor
         Any shape; written in place.
-    value
+    val
         The value.
 
     Returns
@@ -225,7 +225,7 @@ def constant_(tensor: T, value: float) -> T:
     Tensor or ndarray
         The tensor given.
     """
-    number = checks.real("value", value)
+    number = checks.real("val", val)
     return _fill(tensor, lambda shape: np.broadcast_to(number, shape))
 
 

@@ -18,6 +18,7 @@ from fastseq.autograd.ops_feedforward import feed_forward
 from fastseq.autograd.ops_norm import layer_norm, sum_and_norm
 from fastseq.autograd.tensor import Tensor
 from fastseq.nn import functional, init
+from fastseq.nn.activations import GELU, ReLU
 from fastseq.nn.attention import Mask, MultiheadAttention, mask_of
 from fastseq.nn.containers import ModuleList
 from fastseq.nn.dropout import Dropout
@@ -30,7 +31,7 @@ M = TypeVar("M", bound="TransformerEncoder")
 
 
 def _enter(
-    x: Any, mask: Any, padding: Any, causal: bool, lengths: Any, layer: TransformerEncoderLayer
+    x: Any, mask: Any, padding: Any, causal: bool, lengths: Any, layer: TransformerEncoderLayer, name: str
 ) -> tuple[Tokens, Rows, Mask]:
     """Return the valid tokens of padded rows, which of them are keys, and what hides keys."""
     if not layer.batch_first:
@@ -40,7 +41,8 @@ def _enter(
         x = ops.transpose(x, 0, 1)
     rows = as_tensor("src", x, layer.d_model, layer.self_attn.dtype)
     batch, steps, _ = rows.shape
-    hidden = mask_of(mask, padding, causal, batch, layer.nhead, steps, steps, layer.self_attn.dtype)
+    names = name, "src_key_padding_mask"
+    hidden = mask_of(mask, padding, causal, batch, layer.nhead, steps, steps, layer.self_attn.dtype, names)
     valid = row_lengths("lengths", lengths, batch, steps)
     if hidden.lengths is not None and not (hidden.lengths == steps).all():
         valid = hidden.lengths if valid is None else np.minimum(valid, hidden.lengths)
@@ -64,7 +66,7 @@ class TransformerEncoderLayer(Module):
     dropout
         Probability, while training: of attention weights, of hidden units, and of what both parts add.
     activation
-        ``"relu"`` or ``"gelu"``, or that function of `fastseq.nn.functional`.
+        ``"relu"`` or ``"gelu"``, or that function of `fastseq.nn.functional`, or a ReLU or GELU layer.
     layer_norm_eps
         ``eps`` of the normalisations.
     batch_first
@@ -112,7 +114,10 @@ class TransformerEncoderLayer(Module):
             raise checks.value_error("nhead", f"a divisor of d_model = {self.d_model}", self.nhead)
         self.dim_feedforward = checks.integer("dim_feedforward", dim_feedforward, 1)
         p = checks.real("dropout", dropout, 0.0, 1.0)
-        word = {functional.relu: "relu", functional.gelu: "gelu"}.get(activation, activation)
+        known: dict[Any, str] = {functional.relu: "relu", functional.gelu: "gelu"}
+        if type(activation) is ReLU or (type(activation) is GELU and activation.approximate == "none"):
+            known[activation] = type(activation).__name__.lower()
+        word = known.get(activation, activation)
         self.activation = checks.choice("activation", word, ("relu", "gelu"))
         self.layer_norm_eps = checks.real("layer_norm_eps", layer_norm_eps, 0.0)
         self.batch_first = checks.boolean("batch_first", batch_first)
@@ -165,7 +170,7 @@ class TransformerEncoderLayer(Module):
             (B, T, E)
         """
         causal = self.causal or checks.boolean("is_causal", is_causal)
-        tokens, rows, mask = _enter(src, src_mask, src_key_padding_mask, causal, lengths, self)
+        tokens, rows, mask = _enter(src, src_mask, src_key_padding_mask, causal, lengths, self, "src_mask")
         found = self.run(tokens.values, lambda x: self.self_attn.attend(x, rows, rows, mask)[0], self.training)
         out = tokens.padded(found)
         return out if self.batch_first else ops.transpose(out, 0, 1)
@@ -218,9 +223,18 @@ class TransformerEncoder(Module):
         How many.
     norm
         A LayerNorm for the output (pre-norm layers need one), or None.
+    enable_nested_tensor, mask_check
+        PyTorch's choices of a fast path; they change nothing here, where padding is never computed.
     """
 
-    def __init__(self, encoder_layer: TransformerEncoderLayer, num_layers: int, norm: LayerNorm | None = None) -> None:
+    def __init__(
+        self,
+        encoder_layer: TransformerEncoderLayer,
+        num_layers: int,
+        norm: LayerNorm | None = None,
+        enable_nested_tensor: bool = True,
+        mask_check: bool = True,
+    ) -> None:
         super().__init__()
         if not isinstance(encoder_layer, TransformerEncoderLayer):
             raise checks.kind_error("encoder_layer", "a TransformerEncoderLayer", encoder_layer)
@@ -228,6 +242,8 @@ class TransformerEncoder(Module):
             raise checks.kind_error("norm", "a LayerNorm or None", norm)
         if norm is not None and norm.normalized_shape != (encoder_layer.d_model,):
             raise checks.value_error("norm", f"one over {encoder_layer.d_model} features", f"{norm.normalized_shape}")
+        checks.boolean("enable_nested_tensor", enable_nested_tensor)
+        checks.boolean("mask_check", mask_check)
         self.num_layers = checks.integer("num_layers", num_layers, 1)
         self.layers = ModuleList()
         for _ in range(self.num_layers):
@@ -311,7 +327,7 @@ class TransformerEncoder(Module):
         """
         first: Any = self.layers[0]
         causal = is_causal is not None and checks.boolean("is_causal", is_causal)
-        tokens, rows, hidden = _enter(src, mask, src_key_padding_mask, causal, lengths, first)
+        tokens, rows, hidden = _enter(src, mask, src_key_padding_mask, causal, lengths, first, "mask")
         x = tokens.values
         for layer in self.layers:
             assert isinstance(layer, TransformerEncoderLayer)

@@ -113,11 +113,13 @@ class Adam(Optimizer):
     eps
         Added to the denominator, >= 0.
     weight_decay
-        L2 penalty, >= 0.
+        L2 penalty, or share of the weights if decoupled, >= 0.
     amsgrad
         Divide by the largest second moment so far.
     maximize
         Climb instead of descend.
+    decoupled_weight_decay
+        Take the decay off the weights, as AdamW does, instead of adding it to the gradient.
     """
 
     state_names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
@@ -133,6 +135,7 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -141,6 +144,7 @@ class Adam(Optimizer):
             "weight_decay": weight_decay,
             "amsgrad": amsgrad,
             "maximize": maximize,
+            "decoupled_weight_decay": decoupled_weight_decay,
         }
         super().__init__(params, defaults)
 
@@ -148,11 +152,13 @@ class Adam(Optimizer):
         check_moments(group)
         checks.real("eps", group["eps"], 0.0)
         checks.boolean("amsgrad", group["amsgrad"])
+        checks.boolean("decoupled_weight_decay", group["decoupled_weight_decay"])
 
     def _update(self, group: Mapping[str, Any], buffer: FlatBuffer, stretch: Stretch) -> None:
         beta1, beta2 = group["betas"]
         part, step = stretch.part, stretch.step
         lr, decay = group["lr"], group["weight_decay"]
+        decoupled = self._decoupled or group["decoupled_weight_decay"]
         # Scalars are computed in double precision and rounded once, as PyTorch does.
         scalars = (
             lr / (1.0 - beta1**step),
@@ -161,8 +167,8 @@ class Adam(Optimizer):
             1.0 - beta1,
             beta2,
             1.0 - beta2,
-            0.0 if self._decoupled else decay,
-            1.0 - lr * decay if self._decoupled else 1.0,
+            0.0 if decoupled else decay,
+            1.0 - lr * decay if decoupled else 1.0,
             -1.0 if group["maximize"] else 1.0,
         )
         arrays = [buffer.data[part], buffer.grad[part]]
@@ -206,4 +212,4 @@ class AdamW(Adam):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True)

@@ -22,12 +22,14 @@ class LBFGS(Optimizer):
 
     One ``step`` is a whole minimisation of at most ``max_iter`` iterations from the present weights; the next step
     starts from where it ended, with no curvature remembered. The numbers are gathered in double precision, whatever
-    the parameters' dtype. There is no learning rate: the line search finds each step's length.
+    the parameters' dtype. The line search finds each step's length.
 
     Parameters
     ----------
     params
         Parameters, in one group.
+    lr
+        1: there is no learning rate beside the line search. Stands here for PyTorch's order of arguments.
     max_iter
         Iterations per step, >= 1.
     max_eval
@@ -38,6 +40,8 @@ class LBFGS(Optimizer):
         Stop when an iteration lowers the loss by less than this share of it (of 1 for losses below 1), >= 0.
     history_size
         How many changes of the gradient the curvature is guessed from, >= 1.
+    line_search_fn
+        ``"strong_wolfe"``, which is always taken. (PyTorch's default is none at all.)
 
     Attributes
     ----------
@@ -61,13 +65,17 @@ class LBFGS(Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        *,
+        lr: float = 1.0,
         max_iter: int = 20,
         max_eval: int | None = None,
         tolerance_grad: float = 1e-7,
         tolerance_change: float = 1e-9,
         history_size: int = 100,
+        line_search_fn: str = "strong_wolfe",
     ) -> None:
+        if checks.real("lr", lr) != 1:
+            raise checks.value_error("lr", "1: the line search finds each step's length", lr)
+        checks.choice("line_search_fn", line_search_fn, ("strong_wolfe",))
         defaults = {
             "max_iter": max_iter,
             "max_eval": max_eval,

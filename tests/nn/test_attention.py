@@ -270,5 +270,8 @@ def test_bad_input_is_named(rng):
             mha(x, **{name: [9, 1, 1, 1]})
     with pytest.raises(ValueError, match="num_heads: expected a divisor of embed_dim = 6"):
         nn.MultiheadAttention(6, 4)
+    for name in ("add_bias_kv", "add_zero_attn"):
+        with pytest.raises(ValueError, match=f"{name}: expected False"):
+            nn.MultiheadAttention(6, 2, **{name: True})
     with pytest.raises(ValueError, match="dropout"):
         nn.MultiheadAttention(6, 2, dropout=1.5)

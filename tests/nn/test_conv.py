@@ -138,6 +138,7 @@ def test_bad_input_is_named():
         ({"padding": 1, "causal": True}, "padding"),
         ({"padding": -1}, "padding"),
         ({"dilation": 0}, "dilation"),
+        ({"padding_mode": "reflect"}, "padding_mode"),
     ):
         with pytest.raises(ValueError, match=f"{name}: expected"):
             nn.Conv1d(4, 8, 3, **options)

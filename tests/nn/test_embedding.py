@@ -68,6 +68,14 @@ def test_long_rows_are_shortened_in_place():
     np.testing.assert_allclose(norms, [2, 5, np.sqrt(61), 2], rtol=1e-6)
 
 
+def test_the_largest_entry_is_a_norm_too():
+    table = layer(width=2, max_norm=2.0, norm_type=np.inf)
+    table([0, 3])
+    np.testing.assert_allclose(np.abs(table.weight.numpy()).max(axis=1), [2, 4, 6, 2], rtol=1e-6)
+    again = nn.Embedding.from_config(table.config())
+    assert again.norm_type == np.inf and table.config()["norm_type"] == "inf"  # JSON has no infinity
+
+
 def test_any_kind_of_integers_and_empty_input():
     table = layer()
     for kind in (np.int8, np.uint16, np.int32, np.int64):
@@ -106,6 +114,10 @@ def test_bad_input_is_named():
             nn.Embedding(*bad)
     with pytest.raises(ValueError, match="max_norm"):
         nn.Embedding(3, 2, max_norm=0.0)
+    with pytest.raises(ValueError, match="norm_type: expected a finite number > 0"):
+        nn.Embedding(3, 2, norm_type=0.0)
+    with pytest.raises(ValueError, match="sparse: expected False"):
+        nn.Embedding(3, 2, sparse=True)
 
 
 def test_it_starts_a_model_of_sequences():
@@ -120,12 +132,12 @@ def test_it_starts_a_model_of_sequences():
 def test_against_torch(dtype, rng):
     torch = pytest.importorskip("torch")
     tolerance = 1e-5 if dtype == "float32" else 1e-10
-    for _ in range(50):
+    for _ in range(100):
         rows, width = int(rng.integers(1, 30)), int(rng.integers(1, 40))
         options = {
             "padding_idx": [None, int(rng.integers(-rows, rows))][rng.integers(2)],
             "max_norm": [None, 1.5][rng.integers(2)],
-            "norm_type": [1.0, 2.0, 3.0][rng.integers(3)],
+            "norm_type": [1.0, 2.0, 3.0, np.inf][rng.integers(4)],
             "scale_grad_by_freq": bool(rng.integers(2)),
         }
         theirs = torch.nn.Embedding(rows, width, **options, dtype=getattr(torch, dtype))

@@ -101,8 +101,10 @@ def test_rebuilding_draws_and_writes_nothing_and_keeps_to_its_plan():
 def test_arguments_are_checked():
     with pytest.raises(ValueError, match="tensor: expected at least 2 axes"):
         init.xavier_uniform_(np.empty(3))
-    with pytest.raises(ValueError, match="low"):
-        init.uniform_(np.empty(3), 2, 1)
+    with pytest.raises(ValueError, match="a: expected a number <= b = 1"):
+        init.uniform_(np.empty(3), a=2, b=1)
+    with pytest.raises(ValueError, match="val: expected a finite number"):
+        init.constant_(np.empty(3), val=np.inf)
     with pytest.raises(ValueError, match="std"):
         init.normal_(np.empty(3), 0, -1)
     with pytest.raises(ValueError, match="mode"):

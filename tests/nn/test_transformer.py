@@ -163,7 +163,16 @@ def test_bad_input_is_named():
         nn.TransformerEncoderLayer(6, 4)
     with pytest.raises(ValueError, match="activation: expected one of 'relu', 'gelu'"):
         nn.TransformerEncoderLayer(6, 2, activation="tanh")
-    assert nn.TransformerEncoderLayer(6, 2, activation=F.gelu).activation == "gelu"
+    for given in (F.gelu, nn.GELU()):
+        assert nn.TransformerEncoderLayer(6, 2, activation=given).activation == "gelu"
+    with pytest.raises(ValueError, match="activation: expected one of 'relu', 'gelu'"):
+        nn.TransformerEncoderLayer(6, 2, activation=nn.GELU("tanh"))  # another function
+    two, x = nn.TransformerEncoder(layer(), 2, None, False), np.ones((2, 3, 6))
+    for call, name in ((lambda m: layer()(x, m), "src_mask"), (lambda m: two(x, m), "mask")):
+        with pytest.raises(ValueError, match=rf"^{name}: expected shape \(3, 3\)"):
+            call(np.zeros((3, 4)))
+    with pytest.raises(ValueError, match="^src_key_padding_mask: expected shape"):
+        two(x, src_key_padding_mask=np.zeros((3, 2), bool))
     with pytest.raises(TypeError, match="encoder_layer: expected a TransformerEncoderLayer"):
         nn.TransformerEncoder(nn.Linear(2, 2), 2)
     with pytest.raises(ValueError, match="num_layers: expected an integer >= 1"):

@@ -24,6 +24,7 @@ OPTIONS: list[tuple[str, dict]] = [
         ("Adam", "AdamW"), (0.0, 0.05), (False, True), (False, True), (((0.9, 0.999), 1e-8), ((0.5, 0.8), 1e-3))
     )
 ]
+OPTIONS += [("Adam", {"lr": 0.02, "weight_decay": 0.05, "decoupled_weight_decay": True})]
 OPTIONS += [
     ("RMSprop", {"lr": 0.01, "weight_decay": w, "momentum": m, "centered": c, "alpha": a, "maximize": up, "eps": e})
     for m, c, (a, w, up, e) in itertools.product(

@@ -144,5 +144,10 @@ def test_arguments_are_checked():
     for name, wrong in (("max_iter", 0), ("max_eval", 0), ("history_size", 0), ("tolerance_grad", -1.0)):
         with pytest.raises(ValueError, match=name):
             optim.LBFGS([p], **{name: wrong})
+    with pytest.raises(ValueError, match="lr: expected 1: the line search"):
+        optim.LBFGS([p], 0.5)
+    with pytest.raises(ValueError, match="line_search_fn: expected one of 'strong_wolfe'"):
+        optim.LBFGS([p], line_search_fn="armijo")
+    assert optim.LBFGS([p], 1, 9, line_search_fn="strong_wolfe").param_groups[0]["max_iter"] == 9
     with pytest.raises(TypeError, match="max_iter: expected an integer"):
         optim.LBFGS([p], max_iter=2.0)
