@@ -102,6 +102,15 @@ def float_dtype(argument: str, value: Any) -> np.dtype:
     return dtype
 
 
+def is_device(argument: str, value: object) -> bool:
+    """Return whether ``value`` names a device, or raise ValueError where that is not the CPU."""
+    if not isinstance(value, str) or value.split(":")[0] not in ("cpu", "cuda", "mps", "xpu", "hip", "meta"):
+        return False
+    if value != "cpu":
+        raise value_error(argument, "'cpu', where everything is computed", value)
+    return True
+
+
 def array(argument: str, value: object, dtype: np.dtype, shape: Sequence[int | str]) -> NDArray[Any]:
     """Return ``value`` as an aligned C-contiguous array of ``dtype``, copied only where it is not one already.
 

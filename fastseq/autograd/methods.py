@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+
+from fastseq import checks
 
 if TYPE_CHECKING:
     from fastseq.autograd.tensor import Tensor
@@ -324,8 +326,8 @@ class TensorMethods:
         return ops.swapaxes(self, -1, -2)
 
     def to(self, dtype: Any) -> Tensor:
-        """Return the tensor in another dtype; the gradient comes back in its own."""
-        return ops.cast(self, dtype)
+        """Return the tensor in another dtype, or itself for ``"cpu"``; the gradient comes back in its own dtype."""
+        return cast("Tensor", self) if checks.is_device("device", dtype) else ops.cast(self, dtype)
 
     astype = to
 
@@ -336,3 +338,15 @@ class TensorMethods:
     def double(self) -> Tensor:
         """Return the tensor as float64."""
         return ops.cast(self, np.float64)
+
+    def long(self) -> Tensor:
+        """Return the tensor as int64."""
+        return ops.cast(self, np.int64)
+
+    def cpu(self) -> Tensor:
+        """Return the tensor: it is on the CPU."""
+        return cast("Tensor", self)
+
+    def contiguous(self) -> Tensor:
+        """Return the tensor: where the order in memory matters, it is put right."""
+        return cast("Tensor", self)

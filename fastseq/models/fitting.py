@@ -190,7 +190,7 @@ class Stepper:
         state = Run(self.model, self.optimizer(), plan.epochs, rng)
         state.callbacks = [*found, _Lines(plan.epochs)] if plan.verbose == 2 else found
         for callback in found:
-            callback.model = self.model  # type: ignore[attr-defined]  # where Keras's callbacks look for it
+            callback.model = self.model  # type: ignore[union-attr]  # where Keras's callbacks look for it
         loop = _Loop(self, state, plan, data)
         self.model.stop_training = False
         with init.use_generator(rng):

@@ -137,13 +137,15 @@ class Module(Registry):
         Parameters
         ----------
         dtype
-            float32 or float64.
+            float32 or float64; or ``"cpu"``, where the module is already.
 
         Returns
         -------
         Module
             This module.
         """
+        if checks.is_device("device", dtype):
+            return self
         wanted = checks.float_dtype("dtype", dtype)
         for module in self.modules():
             for tensor in (*module._parameters.values(), *module._buffers.values()):
@@ -151,6 +153,10 @@ class Module(Registry):
                     _convert(tensor, wanted)
             if "dtype" in module.__dict__:
                 module.__dict__["dtype"] = wanted
+        return self
+
+    def cpu(self: M) -> M:
+        """Return this module."""
         return self
 
     def float(self: M) -> M:

@@ -15,6 +15,7 @@ from fastseq.autograd.tensor import Tensor
 from fastseq.cells.lstm import LSTMWeights
 from fastseq.nn import functional, init
 from fastseq.nn.module import Module, Parameter
+from fastseq.nn.utils.rnn import PackedSequence
 
 
 def parameter_shapes(cell: Any, inputs: int, units: int, bias: bool) -> dict[str, tuple[int, ...]]:
@@ -175,7 +176,8 @@ class Plain(Recurrent):
         Parameters
         ----------
         x
-            ndarray or Tensor (B, T, F), of the dtype of the weights; what stands past a row's length is never read.
+            ndarray or Tensor (B, T, F), of the dtype of the weights; what stands past a row's length is never read. Or
+            a PackedSequence of ``nn.utils.rnn``: the outputs are one, too, then.
         hx
             Initial state h_0 (N * D, B, H); zeros if None.
         lengths
@@ -194,6 +196,8 @@ class Plain(Recurrent):
         ValueError
             If a shape does not fit or a length is out of range.
         """
+        if isinstance(x, PackedSequence):
+            return x.through(self, hx)  # type: ignore[return-value]
         out, (h_n,) = self._run(x, None if hx is None else [("hx", hx)], lengths)
         return out, h_n
 
@@ -207,7 +211,8 @@ class WithMemory(Recurrent):
         Parameters
         ----------
         x
-            ndarray or Tensor (B, T, F), of the dtype of the weights; what stands past a row's length is never read.
+            ndarray or Tensor (B, T, F), of the dtype of the weights; what stands past a row's length is never read. Or
+            a PackedSequence of ``nn.utils.rnn``: the outputs are one, too, then.
         hx
             Initial states (h_0, c_0), each (N * D, B, H); zeros if None.
         lengths
@@ -227,6 +232,8 @@ class WithMemory(Recurrent):
         ValueError
             If a shape does not fit or a length is out of range.
         """
+        if isinstance(x, PackedSequence):
+            return x.through(self, hx)  # type: ignore[return-value]
         states = None
         if hx is not None:
             if not isinstance(hx, (tuple, list)):

@@ -41,6 +41,11 @@ DTYPES = {
     "U8": "<u1",
     "BOOL": "|b1",
 }
+#: How other files begin that people have weights in.
+_OTHERS = {
+    b"PK\x03\x04": "a zip archive: fastseq.interop.from_torch reads PyTorch's, fastseq.interop.from_keras Keras's",
+    b"\x89HDF": "an HDF5 file: fastseq.interop.from_keras reads Keras's",
+}
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -132,6 +137,9 @@ class _Reader:
             start = file.read(8)
             if len(start) < 8:
                 self.fail("a model file (safetensors)", f"{size} bytes")
+            for beginning, found in _OTHERS.items():
+                if start.startswith(beginning):
+                    self.fail("a model file (safetensors)", found)
             length = int.from_bytes(start, "little")
             if not 2 <= length <= min(MAX_HEADER, size - 8):
                 limit = min(MAX_HEADER, size - 8)

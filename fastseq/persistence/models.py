@@ -244,7 +244,8 @@ def load_state(model: Module, path: Path, *, strict: bool = True) -> LoadResult:
 
 def _check_model(model: Any) -> None:
     if not isinstance(model, Module):
-        raise checks.kind_error("model", "a Module", model)
+        hint = " (fastseq.save_state(model, path) writes its weights alone)" if isinstance(model, Mapping) else ""
+        raise checks.kind_error("model", f"a Module{hint}", model)
 
 
 def _describe(module: Module, path: str, depth: int) -> dict[str, Any]:

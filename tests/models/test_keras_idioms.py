@@ -48,7 +48,7 @@ def test_stateful_layers_train_in_batches_of_their_size(data):
     model.layers[0].reset_states()
     assert np.array_equal(model.predict(x[:5], batch_size=5), first)
     with pytest.raises(ValueError, match=r"expected shape \(5, 6, 3\), got an array of shape \(4, 6, 3\)"):
-        model.predict(x, batch_size=8 // 2)
+        model.predict(x, batch_size=4)
 
 
 def test_callbacks_in_keras_s_form(data, capsys):

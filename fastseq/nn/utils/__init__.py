@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from fastseq import checks
 from fastseq.autograd import elementary
 from fastseq.autograd.tensor import Tensor
+from fastseq.nn.utils import rnn
 
-__all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vector_to_parameters"]
+__all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "rnn", "vector_to_parameters"]
 
 
 def clip_grad_norm_(
