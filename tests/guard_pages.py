@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import json
 import mmap
 import sys
 from types import SimpleNamespace
@@ -100,7 +101,9 @@ def passes(at_end: bool, kinds: dict[str, list[tuple[int, int]]], dtype: Any) ->
     rng, done = np.random.default_rng(0), 0
     sizes = [(kind, inputs, units) for kind, own_sizes in kinds.items() for inputs, units in own_sizes]
     for (kind, inputs, units), batch in itertools.product(sizes, (1, 7)):
-        layer = getattr(nn, kind)(inputs, units, num_layers=2, bidirectional=True, bias=bool(batch % 2), dtype=dtype)
+        name, _, option = kind.partition(" ")
+        options = {"bias": bool(batch % 2)} | json.loads(option or "{}")
+        layer = getattr(nn, name)(inputs, units, num_layers=2, bidirectional=True, dtype=dtype, **options)
         for parameter in layer.parameters():
             parameter._data = own.copied(parameter._data)
         steps = 4
@@ -122,8 +125,6 @@ def passes(at_end: bool, kinds: dict[str, list[tuple[int, int]]], dtype: Any) ->
 
 
 if __name__ == "__main__":
-    import json
-
     if sys.argv[1] == "--overrun":
         print(ctypes.c_double.from_address(guarded(3).ctypes.data + 24).value)
     print(passes(sys.argv[1] == "end", json.loads(sys.argv[2]), sys.argv[3]))

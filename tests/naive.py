@@ -13,8 +13,8 @@ section 3. Names and the order of the gates (input, forget, cell, output) are th
     h_t = o_t tanh(c_t)
 
 GRU: K. Cho et al., Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine Translation,
-2014, section 2.3, with the reset gate behind the product and the names of ``torch.nn.GRU``; RNN: J. L. Elman, Finding
-Structure in Time, Cognitive Science 14(2), 1990, as ``torch.nn.RNN`` has it.
+2014, section 2.3, with the reset gate as there or behind the product, and the names of ``torch.nn.GRU``; RNN: J. L.
+Elman, Finding Structure in Time, Cognitive Science 14(2), 1990, as ``torch.nn.RNN`` has it.
 
 Peepholes: F. A. Gers and J. Schmidhuber, Recurrent Nets that Time and Count, 2000, section 3.
 
@@ -76,6 +76,18 @@ def gru_step(x, h, w_ih, w_hh, b_ih, b_hh) -> tuple[list[float]]:
         past = [affine(gate * hidden + unit, h, w_hh, b_hh) for gate in range(3)]
         r, z = sigmoid(own[0] + past[0]), sigmoid(own[1] + past[1])
         n = math.tanh(own[2] + r * past[2])
+        h_next.append((1.0 - z) * n + z * float(h[unit]))
+    return (h_next,)
+
+
+def gru_reset_before_step(x, h, w_ih, w_hh, b_ih, b_hh) -> tuple[list[float]]:
+    """One step of one row of a GRU as in the paper: r acts on h before the product; reset, update, new."""
+    hidden, h_next = len(h), []
+    r = [sigmoid(affine(unit, x, w_ih, b_ih) + affine(unit, h, w_hh, b_hh)) for unit in range(hidden)]
+    kept = [r[unit] * float(h[unit]) for unit in range(hidden)]
+    for unit in range(hidden):
+        z = sigmoid(affine(hidden + unit, x, w_ih, b_ih) + affine(hidden + unit, h, w_hh, b_hh))
+        n = math.tanh(affine(2 * hidden + unit, x, w_ih, b_ih) + affine(2 * hidden + unit, kept, w_hh, b_hh))
         h_next.append((1.0 - z) * n + z * float(h[unit]))
     return (h_next,)
 

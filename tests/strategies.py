@@ -53,8 +53,8 @@ def ragged_batches(
     return RaggedBatch(x, np.array(lengths, dtype=np.int64))
 
 
-KINDS = ("LSTM", "GRU", "RNN")
-"""Recurrent layers."""
+KINDS = {"LSTM": ("LSTM", {}), "GRU": ("GRU", {}), "GRU before": ("GRU", {"reset_after": False}), "RNN": ("RNN", {})}
+"""Recurrent layers: their class and options."""
 
 
 @dataclass(frozen=True)
@@ -83,5 +83,5 @@ def layer_shapes(draw: st.DrawFn, *, max_hidden: int = 20, max_layers: int = 3) 
         bidirectional=draw(st.booleans(), label="bidirectional"),
         bias=draw(st.booleans(), label="bias"),
         seed=draw(st.integers(0, 2**32 - 1), label="layer seed"),
-        kind=draw(st.sampled_from(KINDS), label="kind"),
+        kind=draw(st.sampled_from(list(KINDS)), label="kind"),
     )

@@ -18,14 +18,21 @@ from tests.strategies import KINDS, LayerShape, RaggedBatch, layer_shapes, ragge
 dtypes = st.sampled_from([np.float32, np.float64])
 
 
-STEPS = {"LSTM": naive.lstm_step, "GRU": naive.gru_step, "RNN": naive.rnn_step}
+STEPS = {
+    "LSTM": naive.lstm_step,
+    "GRU": naive.gru_step,
+    "GRU before": naive.gru_reset_before_step,
+    "RNN": naive.rnn_step,
+}
 
 
 def build(shape: LayerShape, features: int, dtype: type) -> nn.Module:
     """The layer with weights drawn from the shape's seed, biases and forget gates included."""
-    lstm = getattr(nn, shape.kind)(
-        features, shape.hidden_size, shape.num_layers, bias=shape.bias, bidirectional=shape.bidirectional, dtype=dtype
-    )
+    name, options = KINDS[shape.kind]
+    lstm = getattr(nn, name)(
+        features, shape.hidden_size, shape.num_layers, bias=shape.bias, bidirectional=shape.bidirectional, dtype=dtype,
+        **options,
+    )  # fmt: skip
     rng = np.random.default_rng(shape.seed)
     lstm.load_state_dict(
         {name: (0.5 * rng.standard_normal(p.shape)).astype(dtype) for name, p in lstm.named_parameters()}

@@ -18,12 +18,17 @@ TILE_VECTORS = 4
 """Vectors of a row of slots that a product does at a time: cells with fewer slots get several blocks of units."""
 
 
+PROJECTED = 99
+"""In place of a slot's number: the second product is h."""
+
+
 class Shape(NamedTuple):
     """What drivers know of a cell: numbers only, constants while a driver is compiled.
 
     Slots that take a product with the input stand side by side, ``input_slots`` of them from ``input_first`` on; those
     that take one with h likewise. ``group`` is the number of blocks of units whose slots stand in one panel,
-    ``vectors`` that of further weights which each unit has.
+    ``vectors`` that of further weights which each unit has. A second product in a step is a part of slot
+    ``second_slot``, or h itself if that is `PROJECTED`; there is none if it is -1.
     """
 
     slots: int
@@ -34,6 +39,7 @@ class Shape(NamedTuple):
     state_slots: int
     group: int
     vectors: int
+    second_slot: int
 
 
 class CellSpec(NamedTuple):
@@ -43,6 +49,10 @@ class CellSpec(NamedTuple):
     no part in products. ``inputs`` and ``recurrent`` name the slots that take a product with the input and one with h,
     in the order of the rows of these matrices; each is a run of neighbouring slots in any order, all of them (in the
     order of ``slots``) if None. ``vectors`` names parameters with one number per unit, which the cell reads.
+
+    ``second`` names what takes a second product, with one number of each unit that the step makes when its slots are
+    there. It is a slot (made by the cell's `operand`; the slot's rows are the last of h's matrix, whose rows are in the
+    order of the input's), or "h", which then is this product with what `step` returns for h.
     """
 
     slots: tuple[str, ...]
@@ -50,6 +60,7 @@ class CellSpec(NamedTuple):
     inputs: tuple[str, ...] | None = None
     recurrent: tuple[str, ...] | None = None
     vectors: tuple[str, ...] = ()
+    second: str = ""
 
     @property
     def input_rows(self) -> tuple[str, ...]:
@@ -58,18 +69,35 @@ class CellSpec(NamedTuple):
 
     @property
     def state_rows(self) -> tuple[str, ...]:
-        """The slots that take a product with h, as the matrix' rows are ordered."""
+        """The slots that have rows in h's matrix, as these are ordered: that of the second product stands last."""
+        return (*self.own_rows, self.second) if self.second in self.slots else self.own_rows
+
+    @property
+    def own_rows(self) -> tuple[str, ...]:
+        """The slots that take a product with h itself."""
         return self.slots if self.recurrent is None else self.recurrent
+
+    @property
+    def projects(self) -> bool:
+        """Whether h is a product, and so may have another size than the memories."""
+        return self.second == "h"
+
+    @property
+    def waits(self) -> bool:
+        """Whether a row's units are finished together, when the slots of all of them are there."""
+        return bool(self.second)
 
     @property
     def shape(self) -> Shape:
         """What drivers know of the cell."""
         count = len(self.slots)
-        firsts = [min(map(self.slots.index, rows), default=0) for rows in (self.input_rows, self.state_rows)]
-        whole = not self.vectors and all(len(rows) in (0, count) for rows in (self.input_rows, self.state_rows))
+        firsts = [min(map(self.slots.index, rows), default=0) for rows in (self.input_rows, self.own_rows)]
+        whole = all(len(rows) in (0, count) for rows in (self.input_rows, self.own_rows))
+        second = PROJECTED if self.projects else self.slots.index(self.second) if self.second else -1
         return Shape(
-            count, len(self.memories), firsts[0], len(self.input_rows), firsts[1], len(self.state_rows),
-            max(1, TILE_VECTORS // count) if whole else 1, len(self.vectors),
+            count, len(self.memories), firsts[0], len(self.input_rows), firsts[1], len(self.own_rows),
+            max(1, TILE_VECTORS // count) if whole and not self.vectors and not self.waits else 1, len(self.vectors),
+            second,
         )  # fmt: skip
 
     @property
@@ -77,7 +105,7 @@ class CellSpec(NamedTuple):
         """For each slot, which block of rows of the input's matrix is its own, then of h's; -1 for none."""
         return tuple(
             rows.index(slot) if slot in rows else -1
-            for rows in (self.input_rows, self.state_rows)
+            for rows in (self.input_rows, self.own_rows)
             for slot in self.slots
         )
 
@@ -85,12 +113,21 @@ class CellSpec(NamedTuple):
 _cells: dict[type, dict[str, Callable[..., Any]]] = {}
 
 
-def define(weights: Any, step: Callable[..., Any], step_backward: Callable[..., Any]) -> None:
+def define(
+    weights: Any,
+    step: Callable[..., Any],
+    step_backward: Callable[..., Any],
+    operand: Callable[..., Any] | None = None,
+    operand_backward: Callable[..., Any] | None = None,
+) -> None:
     """Register a cell's functions under its weights type: `step` and `step_backward`.
 
-    A cell without vectors leaves them out: of the arguments, and of what ``step_backward`` returns.
+    A cell without vectors leaves them out: of the arguments, and of what ``step_backward`` returns. One whose second
+    product is a part of a slot also has `operand` and `operand_backward`.
     """
     spec: CellSpec = weights.spec
+    assert (operand is None) == (operand_backward is None) == (spec.second not in spec.slots)
+    assert spec.second not in spec.slots or spec.state_rows == spec.input_rows
     step, step_backward = shared(step), shared(step_backward)
     if not spec.vectors:
         step, step_backward = _without_vectors(weights.__name__, step, step_backward)
@@ -102,6 +139,37 @@ def define(weights: Any, step: Callable[..., Any], step_backward: Callable[..., 
         "memory_pattern": _constant(f"{weights.__name__}_memories", (0,) * len(spec.memories)),
         "shape_of": _constant(f"{weights.__name__}_shape", spec.shape),
     }
+    if operand is not None and operand_backward is not None:
+        _cells[weights] |= {"operand": shared(operand), "operand_backward": shared(operand_backward)}
+
+
+def stage(wanted: Callable[[CellSpec], bool]) -> Callable[[Any], Any]:
+    """Let drivers call a function whose first argument is the weights: compiled where the cell wants it, else nothing.
+
+    Parameters
+    ----------
+    wanted
+        Whether a specification wants it.
+
+    Returns
+    -------
+    callable
+        The decorator. What it is applied to returns nothing.
+    """
+
+    def put(function: Any) -> Any:
+        def nothing(*arguments):
+            return None
+
+        nothing.__name__ = nothing.__qualname__ = f"no_{function.__name__}"
+
+        @overload(function, jit_options=PIECE, strict=False)
+        def choose(weights, *arguments):
+            return function if wanted(weights.instance_class.spec) else nothing
+
+        return function
+
+    return put
 
 
 def _constant(name: str, value: Any) -> Callable[..., Any]:
@@ -131,7 +199,7 @@ def _without_vectors(name: str, step: Any, step_backward: Any) -> tuple[Any, Any
 
 def _of(weights: Any, name: str) -> Callable[..., Any] | None:
     cell = _cells.get(getattr(weights, "instance_class", type(weights)))
-    return None if cell is None else cell[name]
+    return None if cell is None else cell.get(name)
 
 
 def step(weights, slots, h, memory, vectors=()):
@@ -187,6 +255,44 @@ def step_backward(weights, gates, h, memory, d_h, d_memory, vectors=()):
     return _cells[type(weights)]["step_backward"](weights, gates, h, memory, d_h, d_memory, vectors)
 
 
+def operand(weights, slots, h):
+    """Return what takes part in the second product.
+
+    Parameters
+    ----------
+    weights
+        The cell's weights; their type says which cell.
+    slots
+        Tuple of S pre-activations, that of the second product not finished.
+    h
+        State h before the step.
+    """
+    return _cells[type(weights)]["operand"](weights, slots, h)
+
+
+def operand_backward(weights, d_slots, h, d_operand):
+    """Go back through `operand`.
+
+    Parameters
+    ----------
+    weights
+        The cell's weights; their type says which cell.
+    d_slots
+        Tuple of S, as `step_backward` returned it: in the place of a slot that `operand` depends on it may have left
+        something else for this function.
+    h
+        State h before the step.
+    d_operand
+        Gradient of the operand.
+
+    Returns
+    -------
+    tuple
+        Gradients of the slots (tuple of S), and this part of that of h.
+    """
+    return _cells[type(weights)]["operand_backward"](weights, d_slots, h, d_operand)
+
+
 def slot_pattern(weights):
     """Return a tuple with as many entries as the cell has slots."""
     return _cells[type(weights)]["slot_pattern"](weights)
@@ -215,6 +321,16 @@ def _step(weights, slots, h, memory, vectors):
 @overload(step_backward, jit_options=PIECE)
 def _step_backward(weights, gates, h, memory, d_h, d_memory, vectors):
     return _of(weights, "step_backward")
+
+
+@overload(operand, jit_options=PIECE)
+def _operand(weights, slots, h):
+    return _of(weights, "operand")
+
+
+@overload(operand_backward, jit_options=PIECE)
+def _operand_backward(weights, d_slots, h, d_operand):
+    return _of(weights, "operand_backward")
 
 
 @overload(slot_pattern, jit_options=PIECE)

@@ -114,12 +114,9 @@ class GRU(RecurrentLayer):
         self.activation = checks.choice("activation", activation, ("tanh",))
         self.recurrent_activation = checks.choice("recurrent_activation", recurrent_activation, ("sigmoid",))
         self.reset_after = checks.boolean("reset_after", reset_after)
-        if not self.reset_after and "reset_after" not in nn.GRU._config:
-            raise checks.value_error("reset_after", "True, which is supported", reset_after)
 
     def _fused(self, inputs: int) -> Recurrent:
-        form: dict[str, Any] = {} if self.reset_after else {"reset_after": False}
-        return nn.GRU(inputs, self.units, bias=self.use_bias, dtype=self.dtype, **form)
+        return nn.GRU(inputs, self.units, bias=self.use_bias, reset_after=self.reset_after, dtype=self.dtype)
 
     def _biases(self) -> list[Weight]:
         """Return Keras's bias: two rows, one for the inputs and one for the state, with ``reset_after``."""

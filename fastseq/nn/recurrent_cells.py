@@ -16,7 +16,7 @@ from fastseq.autograd.tensor import Tensor
 from fastseq.cells.gru import GRUWeights
 from fastseq.cells.lstm import LSTMWeights
 from fastseq.cells.rnn import TanhWeights
-from fastseq.nn import init
+from fastseq.nn import gru, init
 from fastseq.nn.module import Module, Parameter
 from fastseq.nn.recurrent import parameter_shapes
 from fastseq.nn.rnn import cell_of
@@ -172,7 +172,7 @@ class PlainCell(StepModule):
 
 
 class GRUCell(PlainCell):
-    """One step of gated recurrent units (equations: `fastseq.cells.gru`).
+    """One step of gated recurrent units (equations: `fastseq.cells.gru`, `fastseq.cells.gru_reset_before`).
 
     Shape letters: B rows, F = input_size, H = hidden_size.
 
@@ -184,6 +184,8 @@ class GRUCell(PlainCell):
         H.
     bias
         Whether there are the two biases ``bias_ih`` and ``bias_hh``.
+    reset_after
+        Whether the reset gate acts on the product with h, as in PyTorch, or on h; see `fastseq.nn.GRU`.
     dtype
         float32 or float64.
 
@@ -194,6 +196,20 @@ class GRUCell(PlainCell):
     """
 
     cell = GRUWeights
+    _config = ("input_size", "hidden_size", "bias", "reset_after", "dtype")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        reset_after: bool = True,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        self.cell = gru.cell_of(reset_after)  # type: ignore[misc]
+        super().__init__(input_size, hidden_size, bias, dtype=dtype)
+        self.reset_after = reset_after
 
 
 class RNNCell(PlainCell):

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastseq.cells.contract import memory_pattern, shape_of, slot_pattern, step_backward, vector_pattern
+from fastseq.cells.contract import PROJECTED, memory_pattern, shape_of, slot_pattern, step_backward, vector_pattern
 from fastseq.jit import Flag, Int, Integers, Launcher, ReadReals, Reals, kernel, piece, share
+from fastseq.sequence.second import join_back, project_back, second_gradient, unpack_second
 from fastseq.sequence.workspace import (
     CHUNK,
     PAIRS,
     backward_scratch_size,
     layout_of,
     merged_scratch_size,
+    residual_places,
     residuals_size,
     spread_rows,
 )
@@ -46,20 +48,23 @@ def back_row(
     d_m,
     d_stride,
 ):
-    """Replace one pair's gates by its slot gradients, for all blocks; d_h and d_memories move one step back."""
-    lanes = layout.lanes
+    """Replace one pair's gates by its slot gradients, for all blocks; d_h and d_memories move one step back.
+
+    Where h is a product, d_h is the gradient of its operand, with everything in it, and h before is of no account.
+    """
+    lanes, projects = layout.lanes, shape_of(weights).second_slot == PROJECTED
     for block in range(layout.blocks):
         e, at = block * lanes, gates_at + block * layout.head
         opened = load_group(gates, at, lanes, slot_pattern(weights))
-        h = load(kept, h_at + e)
+        total = load(scratch, d_h + e)
+        h = total if projects else load(kept, h_at + e)
         memory = load_group(kept, memory_at + e, kept_stride, memory_pattern(weights))
-        left = layout.units - e
-        given = load(d_out, d_out_at + e) if left >= lanes else load_head(d_out, d_out_at + e, left)
+        if not projects:
+            left = layout.units - e
+            total = total + (load(d_out, d_out_at + e) if left >= lanes else load_head(d_out, d_out_at + e, left))
         d_memory = load_group(scratch, d_m + e, d_stride, memory_pattern(weights))
         vectors = load_group(weights.panels, vectors_at + e * layout.vectors, lanes, vector_pattern(weights))
-        d_slots, d_before, d_memory, d_vectors = step_backward(
-            weights, opened, h, memory, load(scratch, d_h + e) + given, d_memory, vectors
-        )
+        d_slots, d_before, d_memory, d_vectors = step_backward(weights, opened, h, memory, total, d_memory, vectors)
         store_group(gates, at, lanes, d_slots)
         store_group(gates, at + layout.width, lanes, d_vectors)
         store(scratch, d_h + e, d_before)
@@ -91,37 +96,49 @@ def multiply_slots(layout, slots, first, count, gates, gates_at, columns, column
 
 @piece
 def scan_back(
-    weights, layout, columns_at, vectors_at, d_states, s0, state_stride, d_out, out_at, out_row, residuals, r0,
-    scratch, q0, plan, batch, steps, pairs, low, high, reverse,
+    weights, layout, columns_at, vectors_at, second_at, d_states, s0, m0, memory_stride, d_out, out_at, out_row,
+    residuals, r0, scratch, q0, plan, batch, steps, pairs, low, high, reverse,
 ):  # fmt: skip
     """Run the rows low..high of the plan's order back over all their steps.
 
     ``d_states`` holds the gradients of the final states and gets those of the initial ones.
     """
     rows, lanes, units, units_row = high - low, layout.lanes, layout.units, layout.units_row
-    shape, vectors = shape_of(weights), layout.blocks
-    d_h, d_m = q0, q0 + rows * units_row
-    kept_h = r0 + pairs * layout.gates_row
-    kept_memory = kept_h + pairs * units_row
+    outputs, outputs_row = layout.outputs, layout.outputs_row
+    shape, vectors = shape_of(weights), layout.outputs_padded // lanes
+    d_h, d_m = q0, q0 + rows * outputs_row
+    d_u = d_m + layout.memories * rows * units_row
+    kept_h, kept_memory, _, kept_d = residual_places(layout, pairs)
     for r in range(rows):
-        source = s0 + plan[low + r] * units
-        for j in range(1 + layout.memories):
-            copy_padded(d_states, source + j * state_stride, scratch, d_h + (j * rows + r) * units_row, units, lanes)
+        copy_padded(d_states, s0 + plan[low + r] * outputs, scratch, d_h + r * outputs_row, outputs, lanes)
+        for j in range(layout.memories):
+            source = m0 + j * memory_stride + plan[low + r] * units
+            copy_padded(d_states, source, scratch, d_m + (j * rows + r) * units_row, units, lanes)
     active = 0
     t = plan[batch + low] - 1 if rows > 0 else -1
     while t >= 0:
         while active < rows and plan[batch + low + active] > t:
             active += 1
         pair = plan[2 * batch + t] + low
+        d_joined = r0 + kept_d + pair * layout.joined_row
+        project_back(
+            weights, layout, second_at, d_out, out_at, out_row, plan, low, batch, steps, t, reverse,
+            residuals, d_joined, scratch, d_h, d_u, active,
+        )  # fmt: skip
+        d_given, d_row = (d_u, units_row) if shape.second_slot == PROJECTED else (d_h, outputs_row)
         for r in range(active):
             time = plan[batch + low + r] - 1 - t if reverse else t
             p = pair + r
             back_row(
-                weights, layout, vectors_at, residuals, r0 + p * layout.gates_row, residuals, kept_h + p * units_row,
-                kept_memory + p * units_row, pairs * units_row,
+                weights, layout, vectors_at, residuals, r0 + p * layout.gates_row,
+                residuals, r0 + kept_h + p * outputs_row, r0 + kept_memory + p * units_row, pairs * units_row,
                 d_out, (plan[low + r] * steps + time) * out_row + out_at,
-                scratch, d_h + r * units_row, d_m + r * units_row, rows * units_row,
+                scratch, d_given + r * d_row, d_m + r * units_row, rows * units_row,
             )  # fmt: skip
+        join_back(
+            weights, layout, second_at, residuals, r0 + pair * layout.gates_row, r0 + kept_h + pair * outputs_row,
+            d_joined, scratch, d_h, d_u, active,
+        )  # fmt: skip
         panels = (vectors + PANEL_VECTORS - 1) // PANEL_VECTORS if shape.state_slots > 0 else 0
         for i in range(panels):
             # Up and down in turns: a step begins with the panel that the one before has left in the cache.
@@ -130,13 +147,14 @@ def scan_back(
             multiply_slots(
                 layout, shape.slots + shape.vectors, shape.state_first, shape.state_slots,
                 residuals, r0 + pair * layout.gates_row, weights.panels, columns_at, first * lanes,
-                scratch, d_h + first * lanes, units_row, active, some,
+                scratch, d_h + first * lanes, outputs_row, active, some,
             )  # fmt: skip
         t -= 1
     for r in range(rows):
-        to = s0 + plan[low + r] * units
-        for j in range(1 + layout.memories):
-            copy(scratch, d_h + (j * rows + r) * units_row, d_states, to + j * state_stride, units, lanes)
+        copy(scratch, d_h + r * outputs_row, d_states, s0 + plan[low + r] * outputs, outputs, lanes)
+        for j in range(layout.memories):
+            to = m0 + j * memory_stride + plan[low + r] * units
+            copy(scratch, d_m + (j * rows + r) * units_row, d_states, to, units, lanes)
 
 
 @piece
@@ -178,8 +196,8 @@ def scatter_inputs(scratch, q0, row_size, x, k0, some, plan, batch, steps, input
 
 @piece
 def panel_rows(layout):
-    """Return the number of rows of a panel: the biases, inputs, and units if there is a product with h."""
-    return 1 + layout.inputs + (layout.units if layout.state_slots > 0 else 0)
+    """Return the number of rows of a panel: the biases, inputs, and h if there is a product with it."""
+    return 1 + layout.inputs + (layout.outputs if layout.state_slots > 0 else 0)
 
 
 @piece
@@ -205,7 +223,7 @@ def weight_gradient(
             gather_inputs(
                 x, x_from, x_to - x_from, scratch, q0, x_row, plan, batch, steps, inputs, first, count, reverse, lanes
             )
-        h = kept_h + first * layout.units_row + h_from
+        h = kept_h + first * layout.outputs_row + h_from
         for panel in range(panels_from, panels_to):
             block = panel * layout.group
             wide = min(layout.group, layout.blocks - block)
@@ -238,15 +256,16 @@ def weight_gradient(
                 if first == 0:
                     clear(d_panels, to, some * width, lanes)
                 multiply(
-                    residuals, h, 1, layout.units_row, residuals, slots + layout.state_first * lanes, gates_row, count,
-                    d_panels, to, width, d_panels, to, width, some, vectors, lanes,
+                    residuals, h, 1, layout.outputs_row,
+                    residuals, slots + layout.state_first * lanes,
+                    gates_row, count, d_panels, to, width, d_panels, to, width, some, vectors, lanes,
                 )  # fmt: skip
 
 
 @piece
 def recurrent_columns_size(layout):
     """Return the number of elements of one direction's column panels of the recurrent matrix."""
-    return column_panels_size(layout.units, layout.units, layout.state_slots, layout.lanes)
+    return column_panels_size(layout.outputs, layout.units, layout.state_slots, layout.lanes)
 
 
 @piece
@@ -285,18 +304,25 @@ def scan_task(
     task, weights, layout, d_states, d_out, residuals, scratch, plan, batch, steps, directions, pairs, shards, largest
 ):
     """Run one shard in one direction back over its steps."""
-    units = layout.units
+    units, outputs = layout.units, layout.outputs
     d, shard = task // shards, task % shards
     bounds = 2 * batch + (plan[batch] if batch > 0 else 0) + 1 + shard
     vectors = directions * (recurrent_columns_size(layout) + input_columns_size(layout))
-    vectors += d * layout.vectors * layout.units_padded
+    own = layout.vectors * layout.units_padded
     scan_back(
-        weights, layout, d * recurrent_columns_size(layout), vectors,
-        d_states, d * batch * units, directions * batch * units,
-        d_out, d * units, directions * units, residuals, d * residuals_size(layout, pairs),
+        weights, layout, d * recurrent_columns_size(layout), vectors + d * own,
+        vectors + directions * own + d * layout.joined * layout.units_padded,
+        d_states, d * batch * outputs, (directions * outputs + d * units) * batch, directions * batch * units,
+        d_out, d * outputs, directions * outputs, residuals, d * residuals_size(layout, pairs),
         scratch, task * backward_scratch_size(layout, largest), plan, batch, steps, pairs,
         plan[bounds], plan[bounds + 1], d == 1,
     )  # fmt: skip
+
+
+@piece
+def second_place(layout, directions, d):
+    """Return where the gradient of a direction's second matrix is, behind the panels of all directions."""
+    return directions * layout.blocks * layout.panels_block + d * layout.joined * layout.units_padded
 
 
 @piece
@@ -305,6 +331,7 @@ def merged_task(
     groups, parts, chunks,
 ):  # fmt: skip
     """Compute a part of the weight gradients of one direction, then a share of the first direction's input gradient."""
+    joined, share_of, shares = layout.joined, task % (groups * parts), groups * parts
     tasks = directions * groups * parts
     d, group, part = task // (groups * parts), task // parts % groups, task % parts
     rows = panel_rows(layout)
@@ -314,6 +341,12 @@ def merged_task(
         layout.panels * group // groups, layout.panels * (group + 1) // groups,
         rows * part // parts, rows * (part + 1) // parts,
         x, residuals, d * residuals_size(layout, pairs), scratch, own, plan, batch, steps, pairs, d == 1,
+    )  # fmt: skip
+    r0 = d * residuals_size(layout, pairs)
+    _, _, operand, d_joined = residual_places(layout, pairs)
+    second_gradient(
+        weights, layout, d_panels, second_place(layout, directions, d),
+        joined * share_of // shares, joined * (share_of + 1) // shares, residuals, r0 + operand, r0 + d_joined, pairs,
     )  # fmt: skip
     for chunk in range(chunks * task // tasks, chunks * (task + 1) // tasks):
         first = chunk * CHUNK
@@ -342,14 +375,19 @@ def last_task(
     pairs,
 ):
     """Unpack one block of the weight gradients, or add a share of the second direction's input gradient."""
-    inputs, units, blocks = layout.inputs, layout.units, layout.blocks
+    inputs, units, outputs, blocks = layout.inputs, layout.units, layout.outputs, layout.blocks
     if task < directions * blocks:
         d = task // blocks
         with_bias = 1 if biases else 0
-        rows = layout.input_slots * (inputs + with_bias) + layout.state_slots * (units + with_bias) + layout.vectors
+        own = layout.input_slots * (inputs + with_bias) + layout.state_slots * (outputs + with_bias) + layout.vectors
+        to, block = d * units * (own + layout.joined), task - d * blocks
+        unpack_second(
+            weights, layout, d_panels, second_place(layout, directions, d), layout.joined * block // blocks,
+            layout.joined * (block + 1) // blocks, d_parameters, to + units * own,
+        )  # fmt: skip
         unpack_gates(
-            d_panels, d * blocks * layout.panels_block, task - d * blocks, d_parameters, d * units * rows, order,
-            biases, inputs, units, layout.slots, layout.vectors, layout.input_slots, layout.state_slots,
+            d_panels, d * blocks * layout.panels_block, block, d_parameters, to, order,
+            biases, inputs, units, outputs, layout.slots, layout.vectors, layout.input_slots, layout.state_slots,
             layout.group, layout.lanes,
         )  # fmt: skip
         return
@@ -366,11 +404,12 @@ def make_backward(cell: Any) -> Any:
     """Return the backward kernel of a cell, given its weights type.
 
     Its arguments: column panels of the recurrent matrices, then of the input matrices, then the vectors [block][V][L],
-    of all directions; x (B, T, F); d_states (1 + M, D, B, H), of the final states in and of the initial ones out; d_out
-    (B, T, D * H); residuals from forward; d_panels, scratch for the weight gradients as gate panels; d_x (B, T, F),
-    written at valid steps (size 0: not wanted); d_parameters, written: per direction the gradients of w_ih, w_hh and,
-    if there are biases, b_ih and b_hh, then of the vectors (see `simd.pack.unpack_gates`); scratch; the plan's numbers;
-    B, T, F, H, L, D; number of pairs, shards, rows of the largest shard; the number of threads to share the weight
+    then the second products' matrices as right operands, of all directions; x (B, T, F); d_states, of h (D, B, P) and
+    then the memories (M, D, B, H), of the final states in and of the initial ones out; d_out (B, T, D * P); residuals
+    from forward; d_panels, scratch for the weight gradients as gate panels; d_x (B, T, F), written at valid steps (size
+    0: not wanted); d_parameters, written: per direction the gradients of w_ih, w_hh and, if there are biases, b_ih and
+    b_hh, then of the vectors (see `simd.pack.unpack_gates`) and of the second matrix; scratch; the plan's numbers; B,
+    T, F, H, P, L, D; number of pairs, shards, rows of the largest shard; the number of threads to share the weight
     gradients among; whether d_x is wanted; the order of the matrices' rows (`CellSpec.order`); whether there are
     biases.
     """
@@ -379,11 +418,11 @@ def make_backward(cell: Any) -> Any:
     def backward(
         columns: ReadReals, x: ReadReals, d_states: Reals, d_out: ReadReals, residuals: Reals, d_panels: Reals,
         d_x: Reals, d_parameters: Reals, scratch: Reals, plan: Integers,
-        batch: Int, steps: Int, inputs: Int, units: Int, lanes: Int, directions: Int, pairs: Int, shards: Int,
-        largest: Int, workers: Int, want_x: Flag, order: Integers, biases: Flag, launcher: Launcher,
+        batch: Int, steps: Int, inputs: Int, units: Int, outputs: Int, lanes: Int, directions: Int, pairs: Int,
+        shards: Int, largest: Int, workers: Int, want_x: Flag, order: Integers, biases: Flag, launcher: Launcher,
     ):  # fmt: skip
         weights = cell(address(columns))
-        layout = layout_of(inputs, units, shape_of(weights), lanes)
+        layout = layout_of(inputs, units, outputs, shape_of(weights), lanes)
         scan = (
             weights, layout, address(d_states), address(d_out), address(residuals), address(scratch), address(plan),
             batch, steps, directions, pairs, shards, largest,

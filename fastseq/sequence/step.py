@@ -12,7 +12,8 @@ from typing import Any
 
 from fastseq.cells.contract import shape_of
 from fastseq.jit import Int, Integers, Launcher, ReadReals, ReadRows, kernel, piece, share
-from fastseq.sequence.forward import Kept, advance
+from fastseq.sequence.forward import advance
+from fastseq.sequence.slots import Kept
 from fastseq.sequence.workspace import layout_of
 from fastseq.simd.elementwise import apply
 from fastseq.simd.gemm import multiply
@@ -30,12 +31,12 @@ HEAD = (
     CONSTANTS, VECTORS, LANES, ROWS, VECTORS_SIZE, INPUTS, FIRST, FIRST_STRIDE, OUTPUTS, RESULT, RESULT_STRIDE,
     INSTRUCTIONS, TICK, STATES, STATE_SIZE, STREAMS, MARKS, OUT, ROOM, WORKERS,
 ) = range(len(HEAD))  # fmt: skip
-FIELDS = 13
+FIELDS = 14
 RECURRENT, DENSE, STANDARDIZE, RESCALE, FUNCTION = range(5)
 """Instructions; (operation, source, its stride, target, its stride, inputs, outputs) come first in each, then:
 
 ========== ==================================================
-RECURRENT  panels, z, next z, memories, acc, place in a stream's state; the target is h in z
+RECURRENT  panels, z, next z, memories, acc, place in a stream's state, units; the target is h in z
 DENSE      panels, start (the bias, or zeros)
 STANDARDIZE, RESCALE   first vector, second vector
 FUNCTION   which (see `simd.elementwise`), place of its slope
@@ -46,18 +47,19 @@ FUNCTION   which (see `simd.elementwise`), place of its slope
 @piece
 def recurrent_step(weights, constants, vectors, head, at, rows, lanes):
     """Advance a recurrent layer; its h stands in z, where the next step finds it."""
-    inputs, units = head[at + 5], head[at + 6]
-    layout = layout_of(inputs, units, shape_of(weights), lanes)
+    inputs = head[at + 5]
+    layout = layout_of(inputs, head[at + 13], head[at + 6], shape_of(weights), lanes)
     z, following, z_row = head[at + 8], head[at + 9], layout.z_row
     h = z + layout.inputs_padded
     for r in range(rows):
         copy(vectors, head[at + 1] + r * head[at + 2], vectors, h - inputs + r * z_row, inputs, lanes)
+    panels, kept = head[at + 7], Kept(False, vectors, 0, 0, 0, 0, 0)
     advance(
-        weights, layout, head[at + 7], vectors, z, following, rows, vectors, head[at + 10],
-        head[ROWS] * layout.units_row, vectors, head[at + 11], Kept(False, vectors, 0, 0, 0, 0), head[TICK] % 2 == 1,
+        weights, layout, panels, panels + layout.blocks * layout.panels_block, vectors, z, following, rows,
+        vectors, head[at + 10], head[ROWS] * layout.units_row, vectors, head[at + 11], kept, head[TICK] % 2 == 1,
     )  # fmt: skip
     for r in range(rows):
-        for e in range(r * z_row, r * z_row + layout.units_padded, lanes):
+        for e in range(r * z_row, r * z_row + layout.outputs_padded, lanes):
             store(vectors, h + e, load(vectors, following + layout.inputs_padded + e))
 
 
@@ -132,15 +134,16 @@ def move_states(weights, vectors, states, head, ids, low, rows, inwards, lanes):
     at = len(HEAD)
     for _ in range(head[INSTRUCTIONS]):
         if head[at] == RECURRENT:
-            layout = layout_of(head[at + 5], head[at + 6], shape_of(weights), lanes)
+            layout = layout_of(head[at + 5], head[at + 13], head[at + 6], shape_of(weights), lanes)
             for j in range(1 + layout.memories):
                 stride = layout.units_row if j else layout.z_row
                 memory = head[at + 10] + (j - 1) * head[ROWS] * layout.units_row
                 first = memory if j else head[at + 8] + layout.inputs_padded
-                place = head[at + 12] + j * layout.units_padded
+                size = layout.units_padded if j else layout.outputs_padded
+                place = head[at + 12] + (layout.outputs_padded + (j - 1) * size if j else 0)
                 for r in range(rows):
                     kept, here = ids[low + r] * head[STATE_SIZE] + place, first + r * stride
-                    for e in range(0, layout.units_padded, lanes):
+                    for e in range(0, size, lanes):
                         if inwards:
                             store(vectors, here + e, load(states, kept + e))
                         else:

@@ -1,6 +1,7 @@
 """Residuals and scratch: what is allocated, its layout, who writes it.
 
-B rows, T steps, F inputs, H units, S slots, M memories, L lanes. H' is H and F' is F rounded up to whole vectors. G
+B rows, T steps, F inputs, H units, P numbers in h (H, unless the cell projects), S slots, M memories, L lanes. H' is H
+rounded up to whole vectors, and so on. A second product's operand has H numbers, its result Q: H, or P if it is h. G
 blocks of units share a panel: one, or as many as make its rows as wide as a tile. Gates lie [block][S + V][L]: behind
 a block's there is room for the gradients of its V vectors, the weights which each unit has for itself.
 A *pair* is a valid (step, row); pairs are numbered p with steps ascending and rows longest first: p = start[t] + row.
@@ -9,13 +10,17 @@ A *pair* is a valid (step, row); pairs are numbered p with steps ascending and r
 array                   per pair or row    written by
 ======================  =================  ===========================================================================
 gates (residual)        (S + V) H'         forward; backward replaces them by the gradients of the slots
-h before (residual)     H'                 forward
+h before (residual)     P'                 forward
 memories before         M H'               forward
-z (scratch, twice)      F' + H'            forward: the operand of a step, ``x`` right before h; two, taken in turns
+operand (residual)      H'                 forward, if there is a second product
+d_joined (residual)     Q'                 backward, if there is a second product: the gradient of its result
+z (scratch, twice)      F' + P'            forward: the operand of a step, ``x`` right before h; two, taken in turns
 memories (scratch)      M H'               forward, in place
 acc (scratch)           G S L              forward: the slots of `TILE_ROWS` rows and one panel
-d_h (scratch)           H'                 backward
+                        S H' + H' + Q'     or of all panels if the cell waits for them; then operand and result
+d_h (scratch)           P'                 backward
 d_memories (scratch)    M H'               backward
+d_operand (scratch)     H'                 backward, if there is a second product
 ======================  =================  ===========================================================================
 
 Row strides that are multiples of 1 KiB would map all rows to the same few cache sets, so they get one more line.
@@ -65,6 +70,13 @@ class Layout(NamedTuple):
     gates_row: int
     units_row: int
     z_row: int
+    outputs: int
+    outputs_padded: int
+    outputs_row: int
+    waits: int
+    joined: int
+    joined_padded: int
+    joined_row: int
 
 
 @shared
@@ -76,8 +88,11 @@ def spread_rows(elements, lanes):
 
 
 @shared
-def layout_of(inputs, units, shape, lanes):
+def layout_of(inputs, units, outputs, shape, lanes):
     """Return the `Layout` of a layer; ``shape`` is its cell's (see `cells.contract`)."""
+    outputs_padded = (outputs + lanes - 1) // lanes * lanes
+    joined = 0 if shape.second_slot < 0 else outputs
+    joined_padded = 0 if shape.second_slot < 0 else outputs_padded
     units_padded = (units + lanes - 1) // lanes * lanes
     inputs_padded = (inputs + lanes - 1) // lanes * lanes
     return Layout(
@@ -96,32 +111,58 @@ def layout_of(inputs, units, shape, lanes):
         shape.input_slots,
         shape.state_first,
         shape.state_slots,
-        (shape.slots + shape.vectors + inputs * shape.input_slots + units * shape.state_slots) * lanes,
+        (shape.slots + shape.vectors + inputs * shape.input_slots + outputs * shape.state_slots) * lanes,
         inputs_padded,
         units_padded,
         spread_rows((shape.slots + shape.vectors) * units_padded, lanes),
         spread_rows(units_padded, lanes),
-        spread_rows(inputs_padded + units_padded, lanes),
+        spread_rows(inputs_padded + outputs_padded, lanes),
+        outputs,
+        outputs_padded,
+        spread_rows(outputs_padded, lanes),
+        0 if shape.second_slot < 0 else 1,
+        joined,
+        joined_padded,
+        0 if shape.second_slot < 0 else spread_rows(outputs_padded, lanes),
     )
 
 
 @shared
 def residuals_size(layout, pairs):
     """Return the number of elements that forward keeps for backward, for one direction."""
-    return pairs * (layout.gates_row + (1 + layout.memories) * layout.units_row)
+    second = layout.units_row + layout.joined_row if layout.joined > 0 else 0
+    return pairs * (layout.gates_row + layout.outputs_row + layout.memories * layout.units_row + second)
+
+
+@shared
+def residual_places(layout, pairs):
+    """Return where h before, memories before, the operand and d_joined begin, behind the gates of one direction."""
+    h = pairs * layout.gates_row
+    memories = h + pairs * layout.outputs_row
+    operand = memories + pairs * layout.memories * layout.units_row
+    return h, memories, operand, operand + pairs * layout.units_row
+
+
+@shared
+def acc_size(layout, rows):
+    """Return the number of elements for the slots of a step of ``rows`` rows."""
+    if layout.waits > 0:
+        second = layout.units_row + layout.joined_row if layout.joined > 0 else 0
+        return min(TILE_ROWS, rows) * (layout.blocks * layout.width + second)
+    return (2 if rows == 1 else TILE_ROWS) * layout.group * layout.width
 
 
 @shared
 def forward_scratch_size(layout, rows):
     """Return the number of elements of scratch that forward needs for a shard of ``rows`` rows."""
-    acc = max(TILE_ROWS, 2) * layout.group * layout.width
-    return rows * (2 * layout.z_row + layout.memories * layout.units_row) + acc
+    return rows * (2 * layout.z_row + layout.memories * layout.units_row) + acc_size(layout, rows)
 
 
 @shared
 def backward_scratch_size(layout, rows):
     """Return the number of elements of scratch that the backward scan needs for a shard of ``rows`` rows."""
-    return rows * (1 + layout.memories) * layout.units_row
+    operand = layout.units_row if layout.joined > 0 else 0
+    return rows * (layout.outputs_row + layout.memories * layout.units_row + operand)
 
 
 @shared

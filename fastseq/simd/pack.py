@@ -1,9 +1,10 @@
 """Panel layout of weight matrices, packing and unpacking.
 
-Matrices come as PyTorch keeps them: one row per slot and unit, (S*H, F) and (S*H, H), slots outermost. L is the
-number of lanes; H is padded with zeros to blocks of L units, so that no kernel has a tail. Of the S slots, X take a
-product with the input and R one with h: all of them, or runs of neighbouring ones. ``order`` holds for each slot the
-place of its rows in the input's matrix (-1: none), then for each slot the same for h's.
+Matrices come as PyTorch keeps them: one row per slot and unit, (S*H, F) and (S*H, P), slots outermost; P numbers in h,
+H unless it is projected. L is the number of lanes; H is padded with zeros to blocks of L units, so that no kernel has a
+tail. Of the S slots, X take a product with the input and R one with h: all of them, or runs of neighbouring ones.
+``order`` holds for each slot the place of its rows in the input's matrix (-1: none), then for each slot the same for
+h's.
 
 *Gate panels*, for the product of the forward pass and for the weight gradients: one panel per block of L hidden
 units, with everything that these units need::
@@ -11,7 +12,7 @@ units, with everything that these units need::
     panel of a block:   bias     [S][L]      the two biases, added
                         vectors  [V][L]      weights that each unit has for itself
                         input    [F][X][L]   k = 0 .. F-1
-                        state    [H][R][L]   k = F .. F+H-1
+                        state    [P][R][L]   k = F .. F+P-1
 
 A row of a panel is thus S vectors, one per slot, all of the same L units: what a tile needs to finish these units.
 Where S is small and V is 0, ``group`` blocks share a panel, whose rows then are [blocks of the group][S][L]; the
@@ -33,9 +34,9 @@ PANEL_VECTORS = 4
 
 
 @shared
-def gate_panels_size(inputs, units, slots, vectors, input_slots, state_slots, lanes):
+def gate_panels_size(inputs, units, outputs, slots, vectors, input_slots, state_slots, lanes):
     """Return the number of elements of the gate panels."""
-    return (units + lanes - 1) // lanes * (slots + vectors + inputs * input_slots + units * state_slots) * lanes
+    return (units + lanes - 1) // lanes * (slots + vectors + inputs * input_slots + outputs * state_slots) * lanes
 
 
 @shared
@@ -71,15 +72,15 @@ def place_of_block(block, blocks, group, size):
 
 @piece
 def pack_gates(
-    w_ih, w_hh, b_ih, b_hh, has_ih, has_hh, order, panels, at, block, inputs, units, slots, vectors, input_slots,
-    state_slots, group, lanes,
+    w_ih, w_hh, b_ih, b_hh, has_ih, has_hh, order, panels, at, block, inputs, units, outputs, slots, vectors,
+    input_slots, state_slots, group, lanes,
 ):  # fmt: skip
     """Write one block's part of its gate panel, of panels that begin at ``at``; a bias that is not there is zeros.
 
     The vectors are left to the caller.
     """
     some, blocks = min(lanes, units - block * lanes), (units + lanes - 1) // lanes
-    size = (slots + vectors + inputs * input_slots + units * state_slots) * lanes
+    size = (slots + vectors + inputs * input_slots + outputs * state_slots) * lanes
     place, one, wide = place_of_block(block, blocks, group, size)
     bias = at + place
     width, state_width = wide * input_slots * lanes, wide * state_slots * lanes
@@ -101,7 +102,7 @@ def pack_gates(
             turn_matrix(w_ih, row, inputs, panels, to, width, some, lanes)
             to += lanes
         if own_state >= 0:
-            turn_matrix(w_hh, row_state, units, panels, state, state_width, some, lanes)
+            turn_matrix(w_hh, row_state, outputs, panels, state, state_width, some, lanes)
             state += lanes
 
 
@@ -116,6 +117,7 @@ def unpack_gates(
     biases,
     inputs,
     units,
+    outputs,
     slots,
     vectors,
     input_slots,
@@ -125,10 +127,10 @@ def unpack_gates(
 ):
     """Read one block's part of its gate panel (of gradients, say) into matrices that lie behind one another.
 
-    (X*H, F), (R*H, H), the gradient of the bias, (X*H) and (R*H), if there are ``biases``, and the vectors (V, H).
+    (X*H, F), (R*H, P), the gradient of the bias, (X*H) and (R*H), if there are ``biases``, and the vectors (V, H).
     """
     some, blocks = min(lanes, units - block * lanes), (units + lanes - 1) // lanes
-    size = (slots + vectors + inputs * input_slots + units * state_slots) * lanes
+    size = (slots + vectors + inputs * input_slots + outputs * state_slots) * lanes
     place, one, wide = place_of_block(block, blocks, group, size)
     bias = at + place
     width, state_width = wide * input_slots * lanes, wide * state_slots * lanes
@@ -137,7 +139,7 @@ def unpack_gates(
     source += one * input_slots * lanes
     bias += one * slots * lanes
     to_state = to + input_slots * units * inputs
-    to_bias = to_state + state_slots * units * units
+    to_bias = to_state + state_slots * units * outputs
     for slot in range(slots):
         own, own_state = order[slot], order[slots + slot]
         row, row_state = own * units + block * lanes, own_state * units + block * lanes
@@ -147,7 +149,7 @@ def unpack_gates(
             if biases:
                 copy(panels, bias, matrices, to_bias + row, some, lanes)
         if own_state >= 0:
-            turn_back(panels, state, state_width, some, matrices, to_state, row_state, units, lanes)
+            turn_back(panels, state, state_width, some, matrices, to_state, row_state, outputs, lanes)
             state += lanes
             if biases:
                 copy(panels, bias, matrices, to_bias + input_slots * units + row_state, some, lanes)
@@ -185,18 +187,18 @@ def pack_columns(matrix, order, first_slot, panels, at, group, columns, units, s
 @piece
 def pack_task(
     task, w_ih, w_hh, b_ih, b_hh, has_ih, has_hh, order, gates, gates_at, columns, state_at, input_at,
-    inputs, units, slots, vectors, input_slots, state_slots, group, lanes,
+    inputs, units, outputs, slots, vectors, input_slots, state_slots, group, lanes,
 ):  # fmt: skip
     """Write one panel: first come those of gates, then those of the recurrent matrix' columns, then the inputs'."""
     blocks = (units + lanes - 1) // lanes
-    groups = (blocks + PANEL_VECTORS - 1) // PANEL_VECTORS
+    groups = (outputs + PANEL_VECTORS * lanes - 1) // (PANEL_VECTORS * lanes)
     if task < blocks:
         pack_gates(
             w_ih, w_hh, b_ih, b_hh, has_ih, has_hh, order, gates, gates_at, task,
-            inputs, units, slots, vectors, input_slots, state_slots, group, lanes,
+            inputs, units, outputs, slots, vectors, input_slots, state_slots, group, lanes,
         )  # fmt: skip
     elif task < blocks + groups:
-        pack_columns(w_hh, order, slots, columns, state_at, task - blocks, units, units, slots, state_slots, lanes)
+        pack_columns(w_hh, order, slots, columns, state_at, task - blocks, outputs, units, slots, state_slots, lanes)
     else:
         pack_columns(
             w_ih, order, 0, columns, input_at, task - blocks - groups, inputs, units, slots, input_slots, lanes
@@ -206,7 +208,7 @@ def pack_task(
 @kernel
 def pack_layer(
     w_ih: ReadReals, w_hh: ReadReals, b_ih: ReadReals, b_hh: ReadReals, order: Integers, gates: Reals, gates_at: Int,
-    columns: Reals, state_at: Int, input_at: Int, inputs: Int, units: Int, slots: Int, vectors: Int,
+    columns: Reals, state_at: Int, input_at: Int, inputs: Int, units: Int, outputs: Int, slots: Int, vectors: Int,
     input_slots: Int, state_slots: Int, group: Int, lanes: Int, launcher: Launcher,
 ):  # fmt: skip
     """Write gate panels, all but their vectors, to gates[gates_at:].
@@ -216,10 +218,10 @@ def pack_layer(
     """
     blocks = (units + lanes - 1) // lanes
     wide = PANEL_VECTORS * lanes
-    groups = (units + wide - 1) // wide + (inputs + wide - 1) // wide if columns.size else 0
+    groups = (outputs + wide - 1) // wide + (inputs + wide - 1) // wide if columns.size else 0
     arguments = (
         address(w_ih), address(w_hh), address(b_ih), address(b_hh), b_ih.size > 0, b_hh.size > 0, address(order),
         address(gates), gates_at, address(columns), state_at, input_at,
-        inputs, units, slots, vectors, input_slots, state_slots, group, lanes,
+        inputs, units, outputs, slots, vectors, input_slots, state_slots, group, lanes,
     )  # fmt: skip
     share(launcher, blocks + groups, pack_task, arguments)

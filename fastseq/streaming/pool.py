@@ -184,7 +184,8 @@ class StreamPool:
         """
         chosen = self._states[self._checked(ids)]
         return tuple(
-            tuple(chosen[:, kept : kept + place.units].copy() for kept in place.kept) for place in self._program.states
+            tuple(chosen[:, kept : kept + size].copy() for kept, size in zip(place.kept, place.sizes, strict=True))
+            for place in self._program.states
         )
 
     def set_state(self, ids: Any, state: Sequence[Sequence[Any]]) -> None:
@@ -204,12 +205,11 @@ class StreamPool:
         for number, (layer, place) in enumerate(zip(state, places, strict=True)):
             if not isinstance(layer, (tuple, list)) or len(layer) != len(place.kept):
                 raise checks.value_error(f"state[{number}]", f"{len(place.kept)} arrays", layer)
-            for j, (given, kept) in enumerate(zip(layer, place.kept, strict=True)):
+            for j, (given, kept, size) in enumerate(zip(layer, place.kept, place.sizes, strict=True)):
                 array = given.numpy() if isinstance(given, Tensor) else np.asarray(given)
-                shape = numbers.size, place.units
-                found.append((kept, place.units, checks.array(f"state[{number}][{j}]", array, self._dtype, shape)))
-        for kept, units, array in found:
-            self._states[numbers, kept : kept + units] = array
+                found.append((kept, checks.array(f"state[{number}][{j}]", array, self._dtype, (numbers.size, size))))
+        for kept, array in found:
+            self._states[numbers, kept : kept + array.shape[1]] = array
 
     def _checked(self, ids: Any) -> np.ndarray:
         """Return streams' numbers, all of them in range."""

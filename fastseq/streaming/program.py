@@ -41,7 +41,7 @@ from fastseq.nn import (
 )
 from fastseq.nn.recurrent import Recurrent
 from fastseq.sequence import step
-from fastseq.sequence.workspace import TILE_ROWS, lanes_per_vector, layout_of
+from fastseq.sequence.workspace import acc_size, lanes_per_vector
 from fastseq.simd import dense, elementwise
 from fastseq.streaming.history import nested, step_of
 
@@ -67,11 +67,11 @@ SIZES: dict[type, str] = {
 
 
 class StatePlace(NamedTuple):
-    """A recurrent layer's states: places of h and of each memory in the vectors, and in a record of all states."""
+    """A recurrent layer's states, h and each memory: places in the vectors, and in a record of all states; sizes."""
 
     places: tuple[int, ...]
     kept: tuple[int, ...]
-    units: int
+    sizes: tuple[int, ...]
 
 
 class Program(NamedTuple):
@@ -149,20 +149,20 @@ class _Writer:
         """Add the layers of a stack."""
         self.cell = self.cell or layer.cell
         for number in range(layer.num_layers):
-            units = layer.hidden_size
-            layout = layout_of(self.features, units, layer.cell.spec.shape, self.lanes)
+            layout = layer.packed(number).layout
             panels = self.put(layer.packed(number).panels(columns=False)[0])
             z, following = (self.room(self.rows * layout.z_row) for _ in range(2))
             memory = self.room(max(1, layout.memories) * self.rows * layout.units_row)
-            acc = self.room((2 if self.rows == 1 else TILE_ROWS) * layout.group * layout.width)
+            acc = self.room(acc_size(layout, self.rows))
             h = z + layout.inputs_padded
             memories = [memory + j * self.rows * layout.units_row for j in range(layout.memories)]
-            kept = self.state_size
-            self.state_size += (1 + layout.memories) * layout.units_padded
-            places = tuple(range(kept, self.state_size, layout.units_padded))
-            self.states.append(StatePlace((h, *memories), places, units))
-            fields = panels, z, following, memory, acc, kept
-            self.instruction(step.RECURRENT, (h, layout.z_row), units, *fields)
+            kept, after = self.state_size, self.state_size + layout.outputs_padded
+            self.state_size = after + layout.memories * layout.units_padded
+            places = kept, *range(after, self.state_size, layout.units_padded)
+            sizes = layout.outputs, *[layout.units] * layout.memories
+            self.states.append(StatePlace((h, *memories), places, sizes))
+            fields = panels, z, following, memory, acc, kept, layout.units
+            self.instruction(step.RECURRENT, (h, layout.z_row), layout.outputs, *fields)
 
     def linear(self, layer: Linear) -> None:
         """Add a dense layer."""

@@ -98,8 +98,8 @@ class Stream:
     def reset(self) -> None:
         """Go back to the initial state: zeros."""
         for place in self._program.states:
-            for offset in place.places:
-                self._program.vectors[offset : offset + place.units] = 0
+            for offset, size in zip(place.places, place.sizes, strict=True):
+                self._program.vectors[offset : offset + size] = 0
         for memory in self._memories():
             memory.reset()
 
@@ -116,7 +116,10 @@ class Stream:
         far of positions (1,), layer by layer.
         """
         own = tuple(
-            tuple(self._program.vectors[offset : offset + place.units].copy() for offset in place.places)
+            tuple(
+                self._program.vectors[offset : offset + size].copy()
+                for offset, size in zip(place.places, place.sizes, strict=True)
+            )
             for place in self._program.states
         )
         return own + tuple(part for memory in self._memories() for part in memory.state)
@@ -131,16 +134,16 @@ class Stream:
         for number, (layer, place) in enumerate(zip(value, places, strict=False)):
             if not isinstance(layer, (tuple, list)) or len(layer) != len(place.places):
                 raise checks.value_error(f"state[{number}]", f"{len(place.places)} arrays", layer)
-            for j, given in enumerate(layer):
+            for j, (given, size) in enumerate(zip(layer, place.sizes, strict=True)):
                 found = given.numpy() if isinstance(given, Tensor) else np.asarray(given)
-                arrays.append(checks.array(f"state[{number}][{j}]", found, self._dtype, (place.units,)))
+                arrays.append(checks.array(f"state[{number}][{j}]", found, self._dtype, (size,)))
         at = len(places)
         for memory, count in zip(memories, parts, strict=True):
             memory.state = tuple(value[at : at + count])
             at += count
-        offsets = [(offset, place.units) for place in places for offset in place.places]
-        for (offset, units), array in zip(offsets, arrays, strict=True):
-            self._program.vectors[offset : offset + units] = array
+        offsets = [offset for place in places for offset in place.places]
+        for offset, array in zip(offsets, arrays, strict=True):
+            self._program.vectors[offset : offset + array.size] = array
 
     def _converted(self, x: Any) -> np.ndarray:
         found = x.numpy() if isinstance(x, Tensor) else np.asarray(x)

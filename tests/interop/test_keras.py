@@ -15,14 +15,13 @@ import pytest
 from fastseq import nn
 from fastseq.interop import from_keras, to_keras_weights
 from fastseq.persistence import ModelFileError
-from tests.interop.models import THERE, drawn
+from tests.interop.models import drawn
 
 h5py = pytest.importorskip("h5py")
 
 DATA = Path(__file__).parents[1] / "data" / "interop"
 GOLDEN = dict(np.load(DATA / "golden.npz"))
 KERAS_LINES = Path(__file__).parent / "keras_round_trip.py"
-needs_both_grus = pytest.mark.skipif("gru_before" not in THERE, reason="the files hold a GRU with reset_after=False")
 
 
 def changed(tmp_path: Path, change, name: str = "functional.keras") -> Path:
@@ -45,7 +44,6 @@ def packed(path: Path, parts: dict[str, bytes]) -> Path:
 # -- what Keras wrote ---------------------------------------------------------------------------------------------
 
 
-@needs_both_grus
 @pytest.mark.parametrize("name", ["sequential.keras", "sequential.h5"])
 def test_a_sequential_model(name):
     with pytest.warns(UserWarning, match=r"'embedding' \(Embedding\) masks steps by their values; give .* lengths="):
@@ -66,7 +64,6 @@ def test_a_functional_model():
     assert kinds == ["LSTM", "GRU", "RNN", "LastStep", "Linear", "GELU"]
 
 
-@needs_both_grus
 def test_weights_go_back_as_they_came():
     with h5py.File(DATA / "sequential.h5") as file, pytest.warns(UserWarning):
         group = file["model_weights"]

@@ -28,6 +28,7 @@ def test_weights_are_laid_out_as_keras_lays_them_out():
     shapes = {
         layers.LSTM(4): [(3, 16), (4, 16), (16,)],
         layers.GRU(4): [(3, 12), (4, 12), (2, 12)],
+        layers.GRU(4, reset_after=False): [(3, 12), (4, 12), (12,)],
         layers.SimpleRNN(4): [(3, 4), (4, 4), (4,)],
         layers.LSTM(4, use_bias=False): [(3, 16), (4, 16)],
         layers.Dense(5): [(3, 5), (5,)],
@@ -73,6 +74,26 @@ def test_gates_are_where_keras_has_them(rng):
     bias[0, :2] = 100  # the update gate open: h stays
     gru.set_weights([kernel, recurrent, bias])
     np.testing.assert_allclose(np.asarray(gru(x, initial_state=start[1])), 3.0)
+
+
+def test_a_gru_that_resets_before_the_product(rng):
+    layer = layers.GRU(5, reset_after=False, return_sequences=True)
+    x = x_of(rng, 2, 4, 3)
+    layer(x)
+    kernel, recurrent, bias = (rng.standard_normal(w.shape).astype(np.float32) for w in layer.get_weights())
+    layer.set_weights([kernel, recurrent, bias])
+    h, wanted = np.zeros((2, 5)), []
+    for t in range(4):  # as Keras's GRUCell has it
+        own = np.split(np.einsum("bf,fu->bu", x[:, t], kernel) + bias, 3, axis=1)
+        weights = np.split(recurrent, 3, axis=1)
+        z, r = (1 / (1 + np.exp(-own[k] - np.einsum("bh,hu->bu", h, weights[k]))) for k in range(2))
+        h = z * h + (1 - z) * np.tanh(own[2] + np.einsum("bh,hu->bu", r * h, weights[2]))
+        wanted.append(h)
+    np.testing.assert_allclose(np.asarray(layer(x)), np.stack(wanted, axis=1), atol=1e-6)
+    again = layers.GRU.from_config(layer.get_config())
+    again(x)
+    again.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(np.asarray(again(x)), np.asarray(layer(x)))
 
 
 def test_the_forget_gate_starts_at_one():

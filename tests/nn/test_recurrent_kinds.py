@@ -17,6 +17,7 @@ F32, F64 = np.float32, np.float64
 # How to make a layer; the oracle's step; gates
 KINDS = {
     "GRU": (nn.GRU, {}, naive.gru_step, 3),
+    "GRU before": (nn.GRU, {"reset_after": False}, naive.gru_reset_before_step, 3),
     "RNN": (nn.RNN, {}, naive.rnn_step, 1),
     "RNN relu": (nn.RNN, {"nonlinearity": "relu"}, naive.rnn_relu_step, 1),
     "PeepholeLSTM": (nn.PeepholeLSTM, {}, naive.peephole_step, 4),
@@ -214,6 +215,11 @@ def test_a_nan_stays_in_its_row_and_is_seen_in_gradients(kind, rng):
 CELLS = {
     "LSTMCell": (lambda: nn.LSTMCell(3, 5, dtype=F64), lambda: nn.LSTM(3, 5, dtype=F64), 2),
     "GRUCell": (lambda: nn.GRUCell(3, 5, dtype=F64), lambda: nn.GRU(3, 5, dtype=F64), 1),
+    "GRUCell before": (
+        lambda: nn.GRUCell(3, 5, reset_after=False, dtype=F64),
+        lambda: nn.GRU(3, 5, reset_after=False, dtype=F64),
+        1,
+    ),
     "RNNCell": (lambda: nn.RNNCell(3, 5, dtype=F64), lambda: nn.RNN(3, 5, dtype=F64), 1),
     "RNNCell relu": (
         lambda: nn.RNNCell(3, 5, nonlinearity="relu", dtype=F64),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,19 @@ from fastseq import nn
 from tests.onnx_backend.operators import Arrays, Unsupported, operator, options, padded, plain
 
 
-def run_layer(layer_of: Any, order: list[int], attributes: dict[str, Any], inputs: Arrays, states: Arrays) -> Arrays:
+def run_layer(
+    layer_of: Any,
+    order: list[int],
+    attributes: dict[str, Any],
+    inputs: Arrays,
+    states: Arrays,
+    peepholes: Any = None,
+) -> Arrays:
     """Outputs of a recurrent operator, computed by one layer of fastseq.
 
     ``layer_of(features, hidden, bidirectional=)`` makes the layer; ``order`` says for each of fastseq's gates which of
-    ONNX's it is; ``inputs`` are X, W, R, B and sequence_lens; ``states`` the initial states, None for zeros.
+    ONNX's it is; ``inputs`` are X, W, R, B and sequence_lens; ``states`` the initial states, None for zeros;
+    ``peepholes`` (D, 3 H), of i, o and f.
     Returns Y and the final states. ONNX has arrays (T, B, F) for layout 0, (B, T, F) for layout 1.
     """
     x, w, r, b, lengths = inputs
@@ -32,6 +41,9 @@ def run_layer(layer_of: Any, order: list[int], attributes: dict[str, Any], input
         biases = np.zeros((2, len(order) * hidden), x.dtype) if b is None else b[k].reshape(2, -1)
         weights |= {"weight_ih" + suffix: gates(w[k]), "weight_hh" + suffix: gates(r[k])}
         weights |= {"bias_ih" + suffix: gates(biases[0]), "bias_hh" + suffix: gates(biases[1])}
+        if peepholes is not None:
+            own = dict(zip("iof", np.split(peepholes[k], 3), strict=True))
+            weights |= {f"weight_c{gate}{suffix}": own[gate] for gate in "ifo"}
     layer.load_state_dict(weights)
 
     def to_own(state: Any) -> np.ndarray:
@@ -55,13 +67,29 @@ def run_layer(layer_of: Any, order: list[int], attributes: dict[str, Any], input
 
 @operator("LSTM")
 def lstm(attributes: dict[str, Any], inputs: Arrays) -> Arrays:
-    """nn.LSTM; ONNX's gates are i o f c."""
+    """nn.LSTM and nn.PeepholeLSTM; ONNX's gates are i o f c."""
     o = options(attributes, hidden_size=None, direction="forward", layout=0)
     *common, initial_h, initial_c, peepholes = padded(inputs, 8)
-    if peepholes is not None:
-        raise Unsupported("peepholes")
+    layer = nn.LSTM if peepholes is None else nn.PeepholeLSTM
+    return run_layer(layer, [0, 2, 3, 1], o, common, [initial_h, initial_c], peepholes)
 
-    def layer(features: int, hidden: int, bidirectional: bool) -> nn.LSTM:
-        return nn.LSTM(features, hidden, bidirectional=bidirectional)
 
-    return run_layer(layer, [0, 2, 3, 1], o, common, [initial_h, initial_c])
+@operator("GRU")
+def gru(attributes: dict[str, Any], inputs: Arrays) -> Arrays:
+    """nn.GRU; ONNX's gates are z r h."""
+    o = options(attributes, hidden_size=None, direction="forward", layout=0, linear_before_reset=0)
+    *common, initial_h = padded(inputs, 6)
+    layer = partial(nn.GRU, reset_after=bool(o["linear_before_reset"]))
+    return run_layer(layer, [1, 0, 2], o, common, [initial_h])
+
+
+@operator("RNN")
+def rnn(attributes: dict[str, Any], inputs: Arrays) -> Arrays:
+    """nn.RNN."""
+    o = options(attributes, hidden_size=None, direction="forward", layout=0, activations=None)
+    *common, initial_h = padded(inputs, 6)
+    kinds = set(o["activations"] or [b"Tanh"])
+    if len(kinds) > 1 or not kinds <= {b"Tanh", b"Relu"}:
+        raise Unsupported(f"activations {kinds}")
+    layer = partial(nn.RNN, nonlinearity=kinds.pop().decode().lower())
+    return run_layer(layer, [0], o, common, [initial_h])

@@ -24,6 +24,8 @@ NAMES = {
     r"test_adagrad(_multiple)?": "Adagrad",
     r"test_(nesterov_)?momentum(_multiple)?": "Momentum",
     r"test_lstm_.*": "LSTM",
+    r"test_gru_.*": "GRU",
+    r"test_(simple_)?rnn_.*": "RNN",
     r"test_sce_.*": "SoftmaxCrossEntropyLoss",
     r"test_nllloss_.*": "NegativeLogLikelihoodLoss",
 }
@@ -33,7 +35,6 @@ EXCLUDED = {
     r"test_attention_24_qk_matmul_output_mode3_softmax_precision": "its elements are float16 too",
     r"test_attention_.*softcap.*|test_attention_local_window_gqa_rank4_mask": "the fused attention has no soft cap",
     r"test_attention_.*qk_matmul(_bias.*)?": "products before the softmax are not kept, they exist block by block",
-    r"test_lstm_with_peepholes": "there is no layer with peepholes",
 }
 #: How many node tests of each operator must be there, over all releases of ONNX that are allowed.
 LEAST = {
@@ -42,7 +43,9 @@ LEAST = {
     "Adam": 2,
     "Adagrad": 2,
     "Momentum": 3,
-    "LSTM": 3,
+    "LSTM": 4,
+    "GRU": 4,
+    "RNN": 4,
     "SoftmaxCrossEntropyLoss": 34,
     "NegativeLogLikelihoodLoss": 18,
 }

@@ -35,7 +35,7 @@ LAYERS = {
     "Embedding": (lambda: nn.Embedding(7, 3, padding_idx=2, max_norm=2.0), np.array([[0, 2], [6, 1]])),
     "GELU": (lambda: nn.GELU("tanh"), (2, 3)),
     "GRU": (lambda: nn.GRU(3, 5, num_layers=2, bias=False, dropout=0.25, bidirectional=True), (2, 4, 3)),
-    "GRUCell": (lambda: nn.GRUCell(3, 5, bias=False), (2, 3)),
+    "GRUCell": (lambda: nn.GRUCell(3, 5, bias=False, reset_after=False), (2, 3)),
     "Identity": (nn.Identity, (2, 3)),
     "LSTM": (lambda: nn.LSTM(3, 5, num_layers=2, bias=False, dropout=0.25, bidirectional=True), (2, 4, 3)),
     "LSTMCell": (lambda: nn.LSTMCell(3, 5), (2, 3)),

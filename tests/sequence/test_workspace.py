@@ -68,7 +68,7 @@ def test_sizes_are_whole_vectors(dtype, lanes):
     assert lanes_per_vector(np.dtype(dtype)) == lanes
     for inputs in range(1, 140, 7):
         for units in range(1, 140, 7):
-            layout = layout_of(inputs, units, SHAPE, lanes)
+            layout = layout_of(inputs, units, units, SHAPE, lanes)
             assert layout.units_padded - units in range(lanes) and layout.units_padded % lanes == 0
             assert layout.inputs_padded - inputs in range(lanes) and layout.inputs_padded % lanes == 0
             assert layout.blocks * lanes == layout.units_padded

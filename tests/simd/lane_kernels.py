@@ -167,11 +167,11 @@ def multiply_runs_flat(
 @kernel
 def unpack_all_gates(
     panels: ReadReals, at: Int, matrices: Reals, to: Int, order: Integers, biases: Flag, inputs: Int, units: Int,
-    slots: Int, vectors: Int, input_slots: Int, state_slots: Int, group: Int, lanes: Int,
+    outputs: Int, slots: Int, vectors: Int, input_slots: Int, state_slots: Int, group: Int, lanes: Int,
 ):  # fmt: skip
     """Read all blocks back."""
     for block in range((units + lanes - 1) // lanes):
         unpack_gates(
             address(panels), at, block, address(matrices), to, address(order), biases,
-            inputs, units, slots, vectors, input_slots, state_slots, group, lanes,
+            inputs, units, outputs, slots, vectors, input_slots, state_slots, group, lanes,
         )  # fmt: skip

@@ -34,7 +34,7 @@ def matrices(inputs, units, spec, dtype, rng):
 def sizes_of(spec, inputs, units):
     """The numbers that packing takes, but for the lanes."""
     shape = spec.shape
-    return inputs, units, shape.slots, 0, shape.input_slots, shape.state_slots
+    return inputs, units, units, shape.slots, 0, shape.input_slots, shape.state_slots
 
 
 def packed(w_ih, w_hh, b_ih, b_hh, spec, at=0, room=0):

@@ -33,6 +33,7 @@ NETS = {
     "rest": (lambda: nn.Sequential(nn.LSTM(3, 9), nn.Linear(9, 4), nn.GELU(), nn.Linear(4, 3), nn.Softmax(-1)), 3, F32),
     "double": (lambda: nn.Sequential(nn.LSTM(3, 33, dtype=F64), nn.Linear(33, 4, dtype=F64), nn.Tanh()), 3, F64),
     "gru": (lambda: nn.Sequential(nn.GRU(3, 50, num_layers=2), nn.Linear(50, 2)), 3, F32),
+    "gru before": (lambda: nn.Sequential(nn.GRU(3, 50, 2, reset_after=False), nn.Linear(50, 2)), 3, F32),
     "rnn": (lambda: nn.Sequential(nn.RNN(3, 150, num_layers=2, bias=False), nn.Linear(150, 2)), 3, F32),
     "minimal": (lambda: nn.MinGRU(3, 50, num_layers=2), 3, F32),
     "peephole": (lambda: nn.PeepholeLSTM(3, 20, num_layers=2), 3, F32),
