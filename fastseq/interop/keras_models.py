@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import warnings
-from os import PathLike
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from fastseq import checks, nn
 from fastseq.interop.gates import KERAS_CELLS, cell_of, directions_of, options_of, to_keras_arrays
 from fastseq.interop.keras_files import KerasFile, opened, snake_case
 from fastseq.interop.keras_layers import Layer, described, made
+from fastseq.interop.source import Held, as_floats
 from fastseq.nn.module import Module
 
 Array = NDArray[Any]
@@ -20,15 +23,46 @@ Array = NDArray[Any]
 MAX_LAYERS = 4096
 
 
-def from_keras(path: str | PathLike[str]) -> Module:
-    """Return the model in a file of Keras.
+class _Object:
+    """A model in memory, of Keras or of ``fastseq.models``, as `KerasFile` shows one in a file."""
+
+    def __init__(self, model: Any) -> None:
+        self.source = Held(str(model.name))
+        self._weights = {layer.name: layer.get_weights() for layer in model.layers}
+        config = json.loads(json.dumps(model.get_config(), default=str))  # as a file would have it
+        if "input_structure" in config:
+            self.source.fail("a Sequential model", f"a {type(model).__name__} of inputs and outputs")
+        if isinstance(config.get("input"), dict):  # where fastseq's keep their input
+            inner = config["input"]["config"]
+            shape = {"name": "", "batch_shape": [inner["batch_size"], *inner["shape"]], "dtype": inner["dtype"]}
+            config = {**config, "layers": [{"class_name": "InputLayer", "config": shape}, *config["layers"]]}
+        self.config = {"class_name": type(model).__name__, "config": config}
+
+    def arrays(self, kind: str, name: str) -> list[Array]:
+        """Return a layer's weights."""
+        return [as_floats(np.asarray(values)) for values in self._weights.get(name, [])]
+
+
+@contextmanager
+def _shown(model: Any) -> Iterator[Any]:
+    """Yield what shows a model: one in memory, or the file of that path."""
+    if hasattr(model, "get_config") and hasattr(model, "layers"):
+        yield _Object(model)
+        return
+    with opened(model) as file:
+        yield file
+
+
+def from_keras(path: Any) -> Module:
+    """Return the model in a file of Keras; or a Keras-like model as one of ``fastseq.nn``.
 
     Parameters
     ----------
     path
-        What ``model.save`` wrote: a ``.keras`` file, or an ``.h5`` file (of Keras 2 as well). Sequential models, and
-        functional ones that are a chain: LSTM, GRU in both forms, SimpleRNN, Bidirectional, Dense, Embedding,
-        LayerNormalization, Conv1D, TimeDistributed, dropout, activations, global pooling, Masking.
+        A model of Keras or of ``fastseq.models`` that has been built; or the path of what ``model.save`` wrote: a
+        ``.keras`` file, or an ``.h5`` file (of Keras 2 as well). Sequential models, and Keras's functional ones that
+        are a chain: LSTM, GRU in both forms, SimpleRNN, Bidirectional, Dense, Embedding, LayerNormalization, Conv1D,
+        TimeDistributed, dropout, activations, global pooling, Masking.
 
     Returns
     -------
@@ -52,7 +86,7 @@ def from_keras(path: str | PathLike[str]) -> Module:
     UserWarning
         If the model has masks, or recurrent dropout, which is left out.
     """
-    with opened(path) as file:
+    with _shown(path) as file:
         chain = _chain(file)
         layers: list[Layer] = []
         rank = 3

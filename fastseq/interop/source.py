@@ -118,6 +118,20 @@ class Source:
             yield
 
 
+class Held(Source):
+    """A model in memory, read as if it were a file; refuses with its name.
+
+    Parameters
+    ----------
+    name
+        The model's.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.path = f"model {name!r}"
+        self.size = 0
+
+
 def as_floats(values: NDArray[Any]) -> NDArray[Any]:
     """Return float32 or float64 for any float type; smaller ones are widened, which loses nothing.
 
