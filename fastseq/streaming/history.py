@@ -20,10 +20,15 @@ from fastseq.autograd.ops_feedforward import project
 from fastseq.autograd.ops_norm import layer_norm
 from fastseq.autograd.tensor import Tensor
 from fastseq.nn import (
+    CRF,
+    AttentionPool,
+    Bidirectional,
     Conv1d,
     Embedding,
     LayerNorm,
     LearnedPositions,
+    MaxPool,
+    MeanPool,
     Module,
     MultiheadAttention,
     Residual,
@@ -34,6 +39,13 @@ from fastseq.nn import (
     WeightDrop,
 )
 from fastseq.nn.positions import sinusoids
+
+WHOLE_ROWS: dict[Any, str] = {
+    Bidirectional: "reads rows from both ends",
+    (MeanPool, MaxPool, AttentionPool): "waits for the last step of a row",
+    CRF: "weighs the tags of a whole row",
+}
+"""Layers that no stream can run, and why."""
 
 State = tuple[tuple[np.ndarray, ...], ...]
 
@@ -332,5 +344,6 @@ def step_of(layer: Module, place: str) -> Callable[[Tensor], Tensor]:
     if isinstance(layer, Embedding):
         return _lookup(layer)
     if layer.uses_lengths and not isinstance(layer, LayerNorm):
-        raise refuse("")
+        why = next((why for kinds, why in WHOLE_ROWS.items() if isinstance(layer, kinds)), "takes whole rows")
+        raise refuse(f", which {why}")
     return layer

@@ -33,6 +33,7 @@ from fastseq.nn import (
     SinusoidalPositions,
     Softplus,
     Standardize,
+    Tagger,
     Tanh,
     TransformerEncoder,
     TransformerEncoderLayer,
@@ -93,7 +94,10 @@ class Program(NamedTuple):
 
 
 def flatten(model: Module) -> list[tuple[str, Module]]:
-    """Return the layers of nested Sequentials and MLPs in order, with their dotted names."""
+    """Return the layers of nested Sequentials, MLPs and Taggers in order, with their dotted names."""
+    if isinstance(model, Tagger):  # a step's emissions; the best tags need the whole row
+        inner = [(f"encoder.{name}".rstrip("."), layer) for name, layer in flatten(model.encoder)]
+        return [*inner, ("drop", model.drop), ("scores", model.scores)]
     if isinstance(model, MLP):
         found = [(f"layers.{number}", layer) for number, layer in enumerate(model.layers)]
         after = [(model.activation, ACTIVATIONS[model.activation]())]
@@ -231,7 +235,14 @@ def _first_size(layers: list[tuple[str, Module]]) -> tuple[int, np.dtype]:
             return _first_size([("", layer.layers[0])])
         if isinstance(layer, Embedding):
             return 1, layer.dtype
+    for name, layer in layers:
+        if not isinstance(layer, PASSES):
+            step_of(layer, _place(name, layer))  # one that looks ahead says so
     raise checks.kind_error("model", "a layer with a fixed number of inputs (LSTM, Linear)", layers[-1][1])
+
+
+def _place(name: str, layer: Module) -> str:
+    return f"model, layer {name or type(layer).__name__!r}"
 
 
 def translate(model: Module, rows: int = 1) -> tuple[Program, list[Callable[[Any], Any]]]:
@@ -264,7 +275,7 @@ def translate(model: Module, rows: int = 1) -> tuple[Program, list[Callable[[Any
     writer = _Writer(dtype, inputs, rows)
     rest: list[Callable[[Any], Any]] = []
     for number, (name, layer) in enumerate(layers):
-        place = f"model, layer {name or type(layer).__name__!r}"
+        place = _place(name, layer)
         if isinstance(layer, Recurrent):
             if layer.bidirectional:
                 raise TypeError(f"{place}: expected a layer that looks back only, got a bidirectional one")

@@ -37,6 +37,7 @@ NETS = {
     "rnn": (lambda: nn.Sequential(nn.RNN(3, 150, num_layers=2, bias=False), nn.Linear(150, 2)), 3, F32),
     "minimal": (lambda: nn.MinGRU(3, 50, num_layers=2), 3, F32),
     "peephole": (lambda: nn.PeepholeLSTM(3, 20, num_layers=2), 3, F32),
+    "tagger": (lambda: nn.Tagger(nn.Sequential(nn.GRU(3, 9), nn.ReLU()), 9, 4, dropout=0.5), 3, F32),
     "dense": (lambda: nn.Sequential(nn.Linear(6, 130), nn.Sigmoid(), nn.Linear(130, 2)), 6, F32),
 }  # fmt: skip
 
@@ -279,6 +280,13 @@ class Ahead(nn.Module):
             "layer '1'.*looks back only, got MeanPool",
         ),
         (lambda: nn.Sequential(nn.LSTM(2, 3), nn.MaxPool()), "looks back only, got MaxPool"),
+        (
+            lambda: nn.Bidirectional(nn.LSTM(2, 3)),
+            "layer 'Bidirectional': .*got Bidirectional, which reads rows from both",
+        ),
+        (lambda: nn.AttentionPool(2), "looks back only, got AttentionPool, which waits for the last step"),
+        (lambda: nn.Sequential(nn.Linear(2, 2), nn.CRF(2)), "layer '1': .*got CRF, which weighs the tags"),
+        (lambda: nn.Tagger(nn.LSTM(2, 3, bidirectional=True), 6, 2), "layer .encoder.: .*got a bidirectional"),
         (lambda: nn.Sequential(nn.Linear(2, 2), Ahead()), "looks back only, got Ahead"),
         (lambda: nn.Sequential(nn.ReLU()), "model: expected a layer with a fixed number of inputs"),
         (lambda: np.zeros(3), "model: expected a fastseq.nn module"),
