@@ -223,7 +223,7 @@ def _cells() -> list[Goal]:
                 found.append(Goal(f"{cell}, {what}", name_of(shape), limit, f"x {other}", _ratio(name, other)))
                 ahead = Goal(f"{cell}, {what}", name_of(shape), -0.1, "P over the LSTM's", _ahead(name))
                 found.append(ahead)
-    for way in ("training", "training, dropout 0.1"):
+    for way in ("training", "training with dropout 0.1"):
         found.append(Goal("TransformerEncoder", way, 1, "x torch", _ratio(f"encoder/{way}", "torch")))
     return found
 

@@ -28,7 +28,7 @@ CELL_INFERENCE = [(32, 50, 16, 64), (64, 100, 64, 128)]
 MANY_CORES, MANY = 16, (256, 100, 128, 256)
 QUICK = ("training/1,50,16,64", "training/32,50,16,64", "update/online", "ragged/32,29,12,100", "inference/32,50,16,64",
          "step/16,64", "pool/8", "width/H50", "cells/GRU 32,50,16,64", "cells inference/RNN 32,50,16,64",
-         "encoder/training, unequal lengths")  # fmt: skip
+         "encoder/training with unequal lengths")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -132,10 +132,10 @@ def _encoders(threads: int) -> list[Workload]:
     whole = Task("training", 32, 64, 128, 128, cell=ENCODER, layers=2, heads=8, inner=512)
     tasks = {
         "training": whole,
-        "training, dropout 0.1": replace(whole, dropout=0.1),
-        "training, unequal lengths": replace(whole, ragged=True),
+        "training with dropout 0.1": replace(whole, dropout=0.1),
+        "training with unequal lengths": replace(whole, ragged=True),
         "inference": replace(whole, kind="inference"),
-        "inference, unequal lengths": replace(whole, kind="inference", ragged=True),
+        "inference with unequal lengths": replace(whole, kind="inference", ragged=True),
     }
     return [Workload(f"encoder/{name}", task, threads) for name, task in tasks.items()]
 
