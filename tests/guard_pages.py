@@ -109,7 +109,8 @@ def passes(at_end: bool, kinds: dict[str, list[tuple[int, int]]], dtype: Any) ->
         steps = 4
         x = own.copied(rng.standard_normal((batch, steps, inputs)).astype(dtype))
         count = 1 + len(layer.cell.spec.memories)
-        states = [own.copied(rng.standard_normal((4, batch, units)).astype(dtype)) for _ in range(count)]
+        wide = [layer.output_size, *[units] * (count - 1)]
+        states = [own.copied(rng.standard_normal((4, batch, size)).astype(dtype)) for size in wide]
         for lengths in (None, rng.integers(0, steps + 1, batch)):
             leaf = fs.Tensor(x, requires_grad=True)
             hx = [fs.Tensor(s, requires_grad=True) for s in states]

@@ -16,6 +16,9 @@ GRU: K. Cho et al., Learning Phrase Representations using RNN Encoder-Decoder fo
 2014, section 2.3, with the reset gate as there or behind the product, and the names of ``torch.nn.GRU``; RNN: J. L.
 Elman, Finding Structure in Time, Cognitive Science 14(2), 1990, as ``torch.nn.RNN`` has it.
 
+Projections: H. Sak, A. Senior and F. Beaufays, Long Short-Term Memory Based Recurrent Neural Network Architectures
+for Large Vocabulary Speech Recognition, arXiv 1402.1128, section 3.
+
 Peepholes: F. A. Gers and J. Schmidhuber, Recurrent Nets that Time and Count, 2000, section 3.
 
 minGRU, minLSTM: L. Feng et al., Were RNNs All We Needed?, arXiv 2410.01201, sections 3.1 and 3.2.
@@ -58,6 +61,16 @@ def lstm_step(x, h, c, w_ih, w_hh, b_ih, b_hh) -> tuple[list[float], list[float]
         c_next[unit] = f * float(c[unit]) + i * g
         h_next[unit] = o * math.tanh(c_next[unit])
     return h_next, c_next
+
+
+def lstm_projected_step(x, h, c, w_ih, w_hh, b_ih, b_hh, w_hr) -> tuple[list[float], list[float]]:
+    """One step of one row of an LSTM whose h, of P numbers, is a projection."""
+    hidden, c_next, wide = len(c), [], []
+    for unit in range(hidden):
+        z = [affine(g * hidden + unit, x, w_ih, b_ih) + affine(g * hidden + unit, h, w_hh, b_hh) for g in range(4)]
+        c_next.append(sigmoid(z[1]) * float(c[unit]) + sigmoid(z[0]) * math.tanh(z[2]))
+        wide.append(sigmoid(z[3]) * math.tanh(c_next[-1]))
+    return [affine(p, wide, w_hr, None) for p in range(len(h))], c_next
 
 
 def affine(row: int, x, w, b) -> float:
@@ -153,10 +166,11 @@ def layers(
     bidirectional: bool = False,
     lengths: np.ndarray | None = None,
     more: Sequence[str] = (),
+    outputs: int = 0,
 ) -> list[np.ndarray]:
     """A whole layer stack; ``step`` is one of the functions above, ``weights`` carry PyTorch's names.
 
-    ``more`` names weights that the step takes behind the usual four.
+    ``more`` names weights that the step takes behind the usual four, ``outputs`` is the size of h if it is another.
 
     x is (B, T, F), states are (L*D, B, H), None for zeros. Returns out (B, T, D*H), zero past each length, and the
     states after the last valid step (after step 0 for the reverse direction). A row of length 0 keeps its states.
@@ -164,22 +178,26 @@ def layers(
     batch, steps, _ = x.shape
     directions = 2 if bidirectional else 1
     lengths = [steps] * batch if lengths is None else [int(n) for n in lengths]
-    finals = [np.zeros((num_layers * directions, batch, hidden_size)) for _ in states]
+    sizes = [outputs or hidden_size, *[hidden_size] * (len(states) - 1)]
+    finals = [np.zeros((num_layers * directions, batch, size)) for size in sizes]
     out = np.asarray(x, dtype=np.float64)
     for layer in range(num_layers):
-        source, out = out, np.zeros((batch, steps, directions * hidden_size))
+        source, out = out, np.zeros((batch, steps, directions * sizes[0]))
         for direction in range(directions):
             suffix = f"l{layer}" + ("_reverse" if direction else "")
             names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", *more)
             own = [weights.get(f"{name}_{suffix}") for name in names]
             place = layer * directions + direction
             for row in range(batch):
-                now = [[0.0] * hidden_size if s is None else [float(v) for v in s[place, row]] for s in states]
+                now = [
+                    [0.0] * size if s is None else [float(v) for v in s[place, row]]
+                    for s, size in zip(states, sizes, strict=True)
+                ]
                 valid = range(lengths[row])
                 for t in reversed(valid) if direction else valid:
                     now = step(source[row, t], *now, *own)
-                    for unit in range(hidden_size):
-                        out[row, t, direction * hidden_size + unit] = now[0][unit]
+                    for unit in range(sizes[0]):
+                        out[row, t, direction * sizes[0] + unit] = now[0][unit]
                 for final, state in zip(finals, now, strict=True):
                     final[place, row] = state
     return [out, *finals]

@@ -104,9 +104,7 @@ class CellSpec(NamedTuple):
     def order(self) -> tuple[int, ...]:
         """For each slot, which block of rows of the input's matrix is its own, then of h's; -1 for none."""
         return tuple(
-            rows.index(slot) if slot in rows else -1
-            for rows in (self.input_rows, self.own_rows)
-            for slot in self.slots
+            rows.index(slot) if slot in rows else -1 for rows in (self.input_rows, self.own_rows) for slot in self.slots
         )
 
 

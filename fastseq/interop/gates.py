@@ -156,7 +156,14 @@ def directions_of(layer: Any) -> list[list[Direction]]:
     ----------
     layer
         A recurrent layer.
+
+    Raises
+    ------
+    ValueError
+        If it has projections, which none but PyTorch knows.
     """
+    if layer.proj_size:
+        raise checks.value_error("proj_size", "0: neither Keras nor ONNX has projections", layer.proj_size)
     state = {name: tensor.numpy() for name, tensor in layer.state_dict().items()}
     vectors = CELLS[str(cell_of(layer))].vectors
     return [

@@ -259,7 +259,7 @@ def _recurrent(path: str, group: Arrays, nonlinearity: str) -> _Built:
         if values.dtype.kind != "f":
             raise _refuse(path, f"floats in {name}", str(values.dtype))
     if any(name.startswith("weight_hr") for name in group):
-        raise _refuse(path, "a recurrent layer without a projection", "weight_hr_l0")
+        return _projected(path, group)
     hidden = group["weight_hh_l0"] if "weight_hh_l0" in group else np.empty(0)
     inputs = group["weight_ih_l0"] if "weight_ih_l0" in group else np.empty(0)
     if hidden.ndim != 2 or inputs.ndim != 2 or 0 in (*hidden.shape, *inputs.shape):
@@ -285,6 +285,26 @@ def _recurrent(path: str, group: Arrays, nonlinearity: str) -> _Built:
     options: dict[str, Any] = {"nonlinearity": nonlinearity} if cells[0] == "RNN" else {}
     layer = make(cells[0], stack, **options)
     return _Built(path, layer, inputs.shape[1], units * (2 if both else 1))
+
+
+def _projected(path: str, group: Arrays) -> _Built:
+    """Return an LSTM with projections."""
+    first, matrix = (group.get(name, np.empty(0)) for name in ("weight_ih_l0", "weight_hr_l0"))
+    if first.ndim != 2 or matrix.ndim != 2 or 0 in (*first.shape, *matrix.shape):
+        raise _refuse(path, "weight_ih_l0 and weight_hr_l0", ", ".join(f"{k} {v.shape}" for k, v in group.items()))
+    (size, units), both = matrix.shape, "weight_ih_l0_reverse" in group
+    if size >= units or first.shape[0] != 4 * units:
+        raise _refuse(path, f"weight_hr_l0 (P, H), P < H, and {4 * units} rows in weight_ih_l0", f"{first.shape}")
+    layers = 1 + max(int(found[2]) for found in map(RECURRENT.fullmatch, group) if found)
+    bias: Any = "bias_ih_l0" in group
+    layer = nn.LSTM(first.shape[1], units, layers, bias, bidirectional=both, proj_size=size, dtype=first.dtype)
+    wanted = {name: parameter.shape for name, parameter in layer.named_parameters()}
+    for name in sorted({*wanted, *group}):
+        found = group[name].shape if name in group else "no such array"
+        if found != wanted.get(name):
+            raise _refuse(path, f"{name} {wanted.get(name, 'not there')}", f"{found}")
+    layer.load_state_dict(group)
+    return _Built(path, layer, first.shape[1], size * (2 if both else 1))
 
 
 def _attention(path: str, group: Arrays, num_heads: int | None) -> _Built:

@@ -11,7 +11,7 @@ from fastseq import checks
 from fastseq.autograd.recurrent import kernels_of
 from fastseq.cells.gru import GRUWeights
 from fastseq.cells.gru_reset_before import GRUResetBeforeWeights
-from fastseq.nn.recurrent import Plain
+from fastseq.nn.recurrent import Plain, no_projections
 
 
 def cell_of(reset_after: Any) -> Any:
@@ -54,6 +54,8 @@ class GRU(Plain):
     reset_after
         Whether the reset gate acts on the product with h, its bias included, as in PyTorch; or on h itself, before the
         product, as in the original paper, in Keras with ``reset_after=False`` and in ONNX by default.
+    proj_size
+        0: only `LSTM` has projections.
     dtype
         float32 or float64.
 
@@ -80,8 +82,10 @@ class GRU(Plain):
         bidirectional: bool = False,
         *,
         reset_after: bool = True,
+        proj_size: int = 0,
         dtype: DTypeLike = np.float32,
     ) -> None:
+        no_projections(proj_size)
         self.cell = cell_of(reset_after)  # type: ignore[misc]
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype=dtype)
         self.reset_after = reset_after

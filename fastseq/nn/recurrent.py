@@ -13,12 +13,15 @@ from fastseq.autograd import ops
 from fastseq.autograd.recurrent import PackedLayer, kernels_of, recurrent
 from fastseq.autograd.tensor import Tensor
 from fastseq.cells.lstm import LSTMWeights
+from fastseq.cells.lstm_projected import ProjectedWeights
 from fastseq.nn import functional, init
 from fastseq.nn.module import Module, Parameter
 from fastseq.nn.utils.rnn import PackedSequence
 
 
-def parameter_shapes(cell: Any, inputs: int, units: int, bias: bool) -> dict[str, tuple[int, ...]]:
+def parameter_shapes(
+    cell: Any, inputs: int, units: int, bias: bool, outputs: int | None = None
+) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the parameters of one layer in one direction, under PyTorch's names.
 
     Parameters
@@ -31,13 +34,17 @@ def parameter_shapes(cell: Any, inputs: int, units: int, bias: bool) -> dict[str
         H.
     bias
         Whether there are biases.
+    outputs
+        P, the size of h; H if None.
     """
+    width = units if outputs is None else outputs
     rows, state_rows = (len(slots) * units for slots in (cell.spec.input_rows, cell.spec.state_rows))
-    shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, inputs), "weight_hh": (state_rows, units)}
+    shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, inputs), "weight_hh": (state_rows, width)}
     if bias:
         shapes |= {"bias_ih": (rows,), "bias_hh": (state_rows,)}
     shapes = {name: shape for name, shape in shapes.items() if shape[0]}
-    return shapes | dict.fromkeys(cell.spec.vectors, (units,))
+    shapes |= dict.fromkeys(cell.spec.vectors, (units,))
+    return shapes | ({"weight_hr": (width, units)} if cell.spec.projects else {})
 
 
 class Recurrent(Module):
@@ -47,6 +54,7 @@ class Recurrent(Module):
     """
 
     cell: ClassVar[Any]
+    proj_size = 0
     _config: ClassVar[tuple[str, ...]] = (
         "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "dtype",
     )  # fmt: skip
@@ -77,9 +85,10 @@ class Recurrent(Module):
         checks.product_fits("input_size", rows, self.input_size)
         bound = 1.0 / math.sqrt(self.hidden_size)
         for layer in range(self.num_layers):
-            inputs = self.input_size if layer == 0 else self.hidden_size * self.num_directions
+            inputs = self.input_size if layer == 0 else self.output_size * self.num_directions
+            shapes = parameter_shapes(self.cell, inputs, self.hidden_size, self.bias, self.output_size)
             for suffix in self._suffixes(layer):
-                for name, shape in parameter_shapes(self.cell, inputs, self.hidden_size, self.bias).items():
+                for name, shape in shapes.items():
                     parameter = Parameter(np.empty(shape, kind))
                     setattr(self, name + suffix, init.uniform_(parameter, -bound, bound))
 
@@ -87,6 +96,11 @@ class Recurrent(Module):
     def num_directions(self) -> int:
         """One, or two if bidirectional."""
         return 2 if self.bidirectional else 1
+
+    @property
+    def output_size(self) -> int:
+        """The size of h, and so of one direction's outputs."""
+        return self.proj_size or self.hidden_size
 
     @property
     def dtype(self) -> np.dtype:
@@ -108,7 +122,8 @@ class Recurrent(Module):
         key = [*map(id, self._parameters.values()), id(self.dtype)]
         known: Any = self.__dict__.get("_packed")
         if known is None or known[0] != key:
-            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", *self.cell.spec.vectors)
+            names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", *self.cell.spec.vectors]
+            names += ["weight_hr"] if self.cell.spec.projects else []
             layers = [
                 PackedLayer(self.cell, [tuple(self._parameters.get(n + s) for n in names) for s in self._suffixes(k)])
                 for k in range(self.num_layers)
@@ -131,10 +146,10 @@ class Recurrent(Module):
         tensor = x if isinstance(x, Tensor) else Tensor(x)
         return tensor if self.batch_first else ops.transpose(tensor, 0, 1)
 
-    def _state(self, name: str, state: Any, batch: int) -> Tensor:
+    def _state(self, name: str, state: Any, batch: int, size: int) -> Tensor:
         if not isinstance(state, (Tensor, np.ndarray)):
             raise checks.kind_error(name, "a NumPy array or a Tensor", state)
-        shape = (self.num_layers * self.num_directions, batch, self.hidden_size)
+        shape = (self.num_layers * self.num_directions, batch, size)
         if tuple(state.shape) != shape:
             raise checks.value_error(name, f"shape {shape}", f"shape {tuple(state.shape)}")
         if state.dtype != self.dtype:
@@ -149,7 +164,10 @@ class Recurrent(Module):
         if lengths is not None:
             lengths = checks.lengths("lengths", lengths._data if isinstance(lengths, Tensor) else lengths, batch, steps)
         checks.product_fits("x", batch, steps, len(self.cell.spec.slots) * self.hidden_size, directions)
-        given = [self._state(name, state, batch) for name, state in states or []]
+        sizes = [self.output_size, *[self.hidden_size] * len(self.cell.spec.memories)]
+        given = [
+            self._state(name, state, batch, size) for (name, state), size in zip(states or [], sizes, strict=False)
+        ]
         initial: list[Any] = given or [None] * (1 + len(self.cell.spec.memories))
         if self.num_layers == 1:
             sequence, *last = recurrent(self.packed(0), sequence, initial, lengths)
@@ -165,6 +183,23 @@ class Recurrent(Module):
                 collected.append(state)
         out = sequence if self.batch_first else ops.transpose(sequence, 0, 1)
         return out, [ops.concatenate(states, 0) for states in finals]
+
+
+def no_projections(proj_size: Any) -> None:
+    """Raise, as PyTorch does, where a layer other than LSTM is asked for projections.
+
+    Parameters
+    ----------
+    proj_size
+        What was asked for.
+
+    Raises
+    ------
+    ValueError
+        Unless it is 0.
+    """
+    if checks.integer("proj_size", proj_size, 0):
+        raise checks.value_error("proj_size", "0: only LSTM has projections", proj_size)
 
 
 class Plain(Recurrent):
@@ -214,14 +249,14 @@ class WithMemory(Recurrent):
             ndarray or Tensor (B, T, F), of the dtype of the weights; what stands past a row's length is never read. Or
             a PackedSequence of ``nn.utils.rnn``: the outputs are one, too, then.
         hx
-            Initial states (h_0, c_0), each (N * D, B, H); zeros if None.
+            Initial states h_0 (N * D, B, P) and c_0 (N * D, B, H), P being H without projections; zeros if None.
         lengths
             Valid steps of each row, integers in 0..T (B,), in any order; None if all are T.
 
         Returns
         -------
         tuple
-            Outputs (B, T, D * H), zeros past a row's length; and (h_n, c_n), each (N * D, B, H), the states after
+            Outputs (B, T, D * P), zeros past a row's length; and h_n (N * D, B, P), c_n (N * D, B, H), the states after
             each row's last valid step (the reverse direction's after its first step). A row of length 0 keeps its
             initial state.
 
@@ -246,7 +281,7 @@ class WithMemory(Recurrent):
 
 
 class LSTM(WithMemory):
-    """Long short-term memory, fused over time (equations: `fastseq.cells.lstm`).
+    """Long short-term memory, fused over time (equations: `fastseq.cells.lstm`, `fastseq.cells.lstm_projected`).
 
     Shape letters: B rows, T steps, F = input_size, H = hidden_size, N = num_layers, D = 2 if bidirectional else 1.
 
@@ -266,17 +301,41 @@ class LSTM(WithMemory):
         Probability of dropping an output between layers, while training.
     bidirectional
         Whether a second direction reads each row from its last valid step to its first.
+    proj_size
+        P, the size that h is projected to, less than H; 0 for no projections.
     dtype
         float32 or float64.
 
     Notes
     -----
     Parameters carry PyTorch's names and layouts: ``weight_ih_l{k}[_reverse]`` (4H, F or H * D), ``weight_hh`` (4H, H),
-    ``bias_ih``, ``bias_hh`` (4H,), gates in the order i f g o, drawn from U(-1/sqrt(H), 1/sqrt(H)).
+    ``bias_ih``, ``bias_hh`` (4H,), gates in the order i f g o, drawn from U(-1/sqrt(H), 1/sqrt(H)). With projections
+    there is ``weight_hr`` (P, H), and P stands for H in the sizes of outputs, of h and of what reads them.
     A row's results have the same bits whatever its neighbours, its padding, the batch size and the number of threads.
     """
 
     cell = LSTMWeights
+    _config = (*WithMemory._config[:-1], "proj_size", "dtype")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = True,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        *,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        self.proj_size = checks.integer("proj_size", proj_size, 0)
+        if self.proj_size:
+            if self.proj_size >= checks.integer("hidden_size", hidden_size, 1):
+                raise checks.value_error("proj_size", f"less than hidden_size = {hidden_size}", proj_size)
+            self.cell = ProjectedWeights  # type: ignore[misc, assignment]
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype=dtype)
 
 
 kernels_of(LSTMWeights)  # defined with the module, so that the warm-up knows them

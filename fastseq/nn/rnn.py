@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from fastseq import checks
 from fastseq.autograd.recurrent import kernels_of
 from fastseq.cells.rnn import ReluWeights, TanhWeights
-from fastseq.nn.recurrent import Plain
+from fastseq.nn.recurrent import Plain, no_projections
 
 CELLS = {"tanh": TanhWeights, "relu": ReluWeights}
 
@@ -54,6 +54,8 @@ class RNN(Plain):
         Probability of dropping an output between layers, while training.
     bidirectional
         Whether a second direction reads each row from its last valid step to its first.
+    proj_size
+        0: only `LSTM` has projections.
     dtype
         float32 or float64.
 
@@ -78,8 +80,10 @@ class RNN(Plain):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        proj_size: int = 0,
         dtype: DTypeLike = np.float32,
     ) -> None:
+        no_projections(proj_size)
         self.cell = cell_of(nonlinearity)  # type: ignore[misc]
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype=dtype)
         self.nonlinearity = nonlinearity

@@ -109,7 +109,7 @@ RECURRENT = {"weight_ih_l0": square(16, 3), "weight_hh_l0": square(16, 4)}
 REFUSED = {
     "empty": ({}, "state_dict: expected arrays, got none"),
     "gates": ({"r.weight_ih_l0": square(20, 3), "r.weight_hh_l0": square(20, 4)}, r"times 4 rows .* at 'r', got 20"),
-    "projection": ({**RECURRENT, "weight_hr_l0": square(2, 4)}, "without a projection"),
+    "projection": ({**RECURRENT, "weight_hr_l0": square(2, 4)}, r"expected weight_hh_l0 \(16, 2\)"),
     "one bias": ({**RECURRENT, "bias_ih_l0": square(16)}, "bias_hh_l0"),
     "missing layer": ({**RECURRENT, "weight_hh_l1": square(16, 4)}, "weight_ih_l1"),
     "batch norm": ({"bn.weight": square(3), "bn.bias": square(3), "bn.running_mean": square(3)}, "at 'bn'"),
