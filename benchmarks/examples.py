@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -99,7 +100,10 @@ def section(name: str, output: str, seconds: float, origin: str) -> str:
         What it ran on.
     """
     run = RUNS[name]
-    text = "\n".join(line.rstrip() for line in output.splitlines() if not line.startswith("wrote ")).strip()
+    lines = [line.rstrip() for line in output.splitlines() if not line.startswith("wrote ")]
+    if not run.table:  # a text without line ends would run out of the page
+        lines = [part for line in lines for part in textwrap.wrap(line, 110, replace_whitespace=False) or [""]]
+    text = "\n".join(lines).strip()
     folder = "examples/pictures" if run.document == "README.md" else "pictures"
     return "\n".join(
         [
