@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+from numba import types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
@@ -87,12 +88,26 @@ def named(function: Callable[..., Any], label: str) -> None:
     _names.add(place)
 
 
-def piece(function: Callable[..., Any] | None = None, *, label: str = "") -> Any:
-    """Compile a function for use inside kernels; ``label`` tells those apart that one factory makes."""
+def piece(function: Callable[..., Any] | None = None, *, label: str = "", constants: bool = False) -> Any:
+    """Compile a function for use inside kernels.
+
+    Parameters
+    ----------
+    function
+        Plain function in Numba's subset.
+    label
+        Tells those apart that one factory makes.
+    constants
+        Whether it is compiled once more for every argument that is a constant, and for every value of it.
+    """
     if function is None:
-        return lambda later: piece(later, label=label)
+        return lambda later: piece(later, label=label, constants=constants)
     named(function, label)
-    return numba.njit(**PIECE)(function)
+    dispatcher = numba.njit(**PIECE)(function)
+    if not constants:
+        resolve = dispatcher.get_call_template
+        dispatcher.get_call_template = lambda args, kws: resolve([types.unliteral(one) for one in args], kws)
+    return dispatcher
 
 
 def shared(function: Callable[..., Any]) -> Any:

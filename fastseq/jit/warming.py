@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +36,10 @@ class _Job(NamedTuple):
     @property
     def title(self) -> str:
         return f"{self.kernel.name} {self.dtype}"
+
+    @property
+    def module(self) -> str:
+        return str(self.kernel.function.__module__)
 
 
 def warmup(
@@ -68,10 +72,7 @@ def warmup(
             progress(title, seconds, done, total)
 
     missing = [job for job in jobs if job.kernel.missing(job.dtype)]
-    count = min(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MOST_PROCESSES
-    )
-    count = count if processes is None else processes
+    count = min(_cores(), MOST_PROCESSES) if processes is None else processes
     elsewhere: set[_Job] = set()
     if cache.cache_folder() is not None and len(missing) > FEW and count > 1:
         for job, seconds in _shared_out(missing, count):
@@ -97,10 +98,8 @@ def _shared_out(jobs: list[_Job], count: int) -> Iterator[tuple[_Job, float]]:
 
     What none of them could compile (a kernel of a program's own, a process that was killed) is left to the caller.
     """
-    waiting: SimpleQueue[_Job] = SimpleQueue()
+    waiting = _Waiting(jobs)
     finished: SimpleQueue[tuple[_Job, float] | None] = SimpleQueue()
-    for job in sorted(jobs, key=lambda job: -len(job.kernel.function.__code__.co_code)):
-        waiting.put(job)
     workers = [threading.Thread(target=_employ, args=(waiting, finished), daemon=True) for _ in range(count)]
     for worker in workers:
         worker.start()
@@ -113,7 +112,27 @@ def _shared_out(jobs: list[_Job], count: int) -> Iterator[tuple[_Job, float]]:
             yield found
 
 
-def _employ(waiting: SimpleQueue[_Job], finished: SimpleQueue[tuple[_Job, float] | None]) -> None:
+class _Waiting:
+    """Jobs to be taken, large ones first; kernels of one module by one process, since they share pieces."""
+
+    def __init__(self, jobs: list[_Job]) -> None:
+        self._jobs = sorted(jobs, key=lambda job: -len(job.kernel.function.__code__.co_code))
+        self._begun: set[str] = set()
+        self._door = threading.Lock()
+
+    def take(self, own: set[str]) -> _Job | None:
+        """Return a job, None if none is left; ``own`` are the modules of those that the process has had."""
+        with self._door:
+            if not self._jobs:
+                return None
+            job = min(self._jobs, key=lambda job: (job.module not in own, job.module in self._begun))
+            self._jobs.remove(job)
+            self._begun.add(job.module)
+            own.add(job.module)
+            return job
+
+
+def _employ(waiting: _Waiting, finished: SimpleQueue[tuple[_Job, float] | None]) -> None:
     """Start one process and hand it kernel after kernel."""
     modules = [name for name in sys.modules if name.split(".")[0] == __name__.split(".")[0]]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -121,13 +140,14 @@ def _employ(waiting: SimpleQueue[_Job], finished: SimpleQueue[tuple[_Job, float]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     try:
         with (
-            contextlib.suppress(Empty, OSError),  # no job is left, or the process has gone
+            contextlib.suppress(OSError),  # the process has gone
             subprocess.Popen(command, text=True, env=environment, **pipes) as process,
         ):
             assert process.stdin is not None and process.stdout is not None
             print(json.dumps(modules), file=process.stdin, flush=True)
-            while True:
-                job, before = waiting.get_nowait(), time.perf_counter()
+            own: set[str] = set()
+            while (job := waiting.take(own)) is not None:
+                before = time.perf_counter()
                 print(json.dumps([job.kernel.name, str(job.dtype)]), file=process.stdin, flush=True)
                 answer = process.stdout.readline()
                 if not answer:

@@ -217,6 +217,7 @@ def weight_gradient(
     x_row = spread_rows(layout.inputs_padded, lanes)
     one = q0 + PAIRS * x_row
     scratch[one] = 1.0
+    still = one - one  # a zero that is no constant: a product with constants would be compiled apart
     for first in range(0, max(pairs, 1), PAIRS):
         count = min(PAIRS, pairs - first)
         if x_from < x_to and count > 0:
@@ -234,8 +235,8 @@ def weight_gradient(
                 if first == 0:
                     clear(d_panels, at, width, lanes)
                 multiply(
-                    scratch, one, 0, 0, residuals, slots, gates_row, count,
-                    d_panels, at, width, d_panels, at, width, 1, vectors, lanes,
+                    scratch, one, 1, still, residuals, slots, gates_row, count,
+                    d_panels, at, width, d_panels, at, width, 1 + still, vectors, lanes,
                 )  # fmt: skip
             at += wide * layout.head
             vectors = wide * layout.input_slots

@@ -235,9 +235,10 @@ def _plan(order: np.ndarray, lengths: np.ndarray, threads: int) -> Plan:
     active = rows - np.searchsorted(lengths[::-1], np.arange(1, steps + 1), side="left")
     start = np.concatenate([[0], np.cumsum(active)])
     shards = max(1, min(threads, rows))
-    done = np.cumsum(lengths)
-    total = int(done[-1]) if rows else 0
-    inner = np.searchsorted(done, total * np.arange(1, shards) / shards, side="left") + 1
-    bounds = np.concatenate([[0], np.minimum(inner, rows), [rows]])
+    done = np.concatenate([[0], np.cumsum(lengths)])
+    wanted = done[-1] * np.arange(1, shards) / shards
+    after = np.clip(np.searchsorted(done, wanted), 1, rows)  # the cuts are where least is missing or too much
+    inner = np.where(done[after] - wanted > wanted - done[after - 1], after - 1, after)
+    bounds = np.concatenate([[0], inner, [rows]])
     numbers = np.concatenate([order, lengths, start, bounds]).astype(np.int64)
     return Plan(numbers, rows, steps, int(start[-1]), shards, int(np.diff(bounds).max()))

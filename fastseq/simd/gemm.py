@@ -23,12 +23,11 @@ WIDE = "avx512f" in cpu_features()
 """Whether a tile of 6 rows x 4 vectors, or 8 x 3, fits the registers; else it is 6 x 1."""
 
 
-UNROLLED = 16
-"""Up to so many accumulators LLVM may unroll the loop; with more, the registers do not suffice and it would spill."""
-
-
 def keep_rolled(module: Any, branch: Any) -> None:
-    """Ask LLVM not to unroll the loop that a branch closes."""
+    """Ask LLVM not to unroll the loop that a branch closes.
+
+    Large tiles would run out of registers; small ones gain nothing, and the code of all would take a third longer.
+    """
     hint = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
     number = len(module.metadata)
     loop = module.add_metadata([hint, ir.MetaDataString(module, f"loop {number}")])
@@ -101,8 +100,7 @@ def make_tile(rows: int, vectors: int, panels: int = 1, broken: bool = False) ->
         following = b.add(k, number(1))
         k.add_incoming(following, loop)
         again = b.cbranch(b.icmp_signed("<", following, depth), loop, end)
-        if len(places) > UNROLLED:
-            keep_rolled(b.module, again)
+        keep_rolled(b.module, again)
 
         if broken:
             b.position_at_end(end)
@@ -146,41 +144,53 @@ def make_tile(rows: int, vectors: int, panels: int = 1, broken: bool = False) ->
     return tile
 
 
+HEIGHTS = (5, 4, 3, 2, 1)
+"""Rows of the tiles for what full tiles leave."""
 if WIDE:
-    _four = tuple(make_tile(rows, 4) for rows in (6, 4, 2, 1))
-    _three = tuple(make_tile(rows, 3) for rows in (8, 4, 2, 1))
-    _two = tuple(make_tile(rows, 2) for rows in (12, 4, 2, 1))
-    _one = tuple(make_tile(rows, 1) for rows in (12, 4, 2, 1))
+    _four = tuple(make_tile(rows, 4) for rows in (6, *HEIGHTS))
+    _three = tuple(make_tile(rows, 3) for rows in (8, *HEIGHTS))
+    _two = tuple(make_tile(rows, 2) for rows in (12, *HEIGHTS))
+    _one = tuple(make_tile(rows, 1) for rows in (12, *HEIGHTS))
     _runs = {rows: make_tile(rows, 4, broken=True) for rows in (6, 2, 1)}
     _pair, _pair_of_three = make_tile(1, 4, 2), make_tile(1, 3, 2)
 else:
-    _one = tuple(make_tile(rows, 1) for rows in (6, 4, 2, 1))
+    _one = tuple(make_tile(rows, 1) for rows in (6, *HEIGHTS))
     _runs = {rows: make_tile(rows, 1, broken=True) for rows in (6, 2, 1)}
     _pair = make_tile(1, 1, 2)
 
 
 def _column(tiles: tuple[Any, ...], first_rows: int, label: str) -> Any:
-    """Return the loop over rows for tiles of ``first_rows``, 4, 2 and 1 rows and one width."""
-    large, four, two, one = tiles
+    """Return the loop over rows for tiles of one width, the largest of ``first_rows`` rows.
 
-    @piece(label=label)
+    A tile of few rows takes as long as one of twice as many, since its sums wait for one another: so no tile of one
+    row is left over where larger ones can share the rest.
+    """
+    large, five, four, three, two, one = tiles
+
+    @piece(label=label, constants=True)
     def column(a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows):
         r = 0
-        while rows - r >= first_rows:
+        while r < rows:
+            left = rows - r
             at, start, to = a0 + r * a_row, s0 + r * s_row, c0 + r * c_row
-            large(a, at, a_row, a_k, w, w0, 0, w_k, depth, s, start, s_row, 0, c, to, c_row, 0)
-            r += first_rows
-        while rows - r >= 4:
-            at, start, to = a0 + r * a_row, s0 + r * s_row, c0 + r * c_row
-            four(a, at, a_row, a_k, w, w0, 0, w_k, depth, s, start, s_row, 0, c, to, c_row, 0)
-            r += 4
-        while rows - r >= 2:
-            at, start, to = a0 + r * a_row, s0 + r * s_row, c0 + r * c_row
-            two(a, at, a_row, a_k, w, w0, 0, w_k, depth, s, start, s_row, 0, c, to, c_row, 0)
-            r += 2
-        if r < rows:
-            at, start, to = a0 + r * a_row, s0 + r * s_row, c0 + r * c_row
-            one(a, at, a_row, a_k, w, w0, 0, w_k, depth, s, start, s_row, 0, c, to, c_row, 0)
+            if left >= first_rows and left != first_rows + 1:
+                large(a, at, a_row, a_k, w, w0, 0, w_k, depth, s, start, s_row, 0, c, to, c_row, 0)
+                r += first_rows
+            elif left == 5 or left == 9 or left == 10:
+                five(a, at, a_row, a_k, w, w0, 0, w_k, depth, s, start, s_row, 0, c, to, c_row, 0)
+                r += 5
+            elif left >= 4 and left != 6:
+                four(a, at, a_row, a_k, w, w0, 0, w_k, depth, s, start, s_row, 0, c, to, c_row, 0)
+                r += 4
+            elif left >= 3:
+                three(a, at, a_row, a_k, w, w0, 0, w_k, depth, s, start, s_row, 0, c, to, c_row, 0)
+                r += 3
+            elif left == 2:
+                two(a, at, a_row, a_k, w, w0, 0, w_k, depth, s, start, s_row, 0, c, to, c_row, 0)
+                r += 2
+            else:
+                one(a, at, a_row, a_k, w, w0, 0, w_k, depth, s, start, s_row, 0, c, to, c_row, 0)
+                r += 1
 
     return column
 
@@ -191,7 +201,7 @@ if WIDE:
     _columns_two = _column(_two, 12, "two")
     _columns_one = _column(_one, 12, "one")
 
-    @piece
+    @piece(constants=True)
     def multiply(a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows, vectors, lanes):
         """Compute c[r, v] = s[r, v] + sum over k of a[r, k] * w[k, v] for ``rows`` rows and ``vectors`` vectors.
 
@@ -236,7 +246,7 @@ if WIDE:
 else:
     _columns_one = _column(_one, 6, "one")
 
-    @piece
+    @piece(constants=True)
     def multiply(a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows, vectors, lanes):
         """Compute c[r, v] = s[r, v] + sum over k of a[r, k] * w[k, v]; see the wide twin."""
         for v in range(vectors):
