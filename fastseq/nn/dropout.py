@@ -84,6 +84,11 @@ class VariationalDropout(Module):
         -------
         Tensor
             Of x's shape.
+
+        Raises
+        ------
+        ValueError
+            If the shape does not fit.
         """
         data = array(x)
         if data.ndim != 3:

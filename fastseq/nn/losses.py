@@ -45,6 +45,11 @@ class MSELoss(_Loss):
         -------
         Tensor
             A scalar, or the input's shape with ``reduction="none"``.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit, or a length is not in 0..T.
         """
         return functional.mse_loss(input, target, self.reduction, lengths=lengths)
 
@@ -75,6 +80,11 @@ class L1Loss(_Loss):
         -------
         Tensor
             A scalar, or the input's shape with ``reduction="none"``.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit, or a length is not in 0..T.
         """
         return functional.l1_loss(input, target, self.reduction, lengths=lengths)
 
@@ -110,6 +120,11 @@ class HuberLoss(_Loss):
         -------
         Tensor
             A scalar, or the input's shape with ``reduction="none"``.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit, or a length is not in 0..T.
         """
         return functional.huber_loss(input, target, self.reduction, self.delta, lengths=lengths)
 
@@ -145,6 +160,11 @@ class SmoothL1Loss(_Loss):
         -------
         Tensor
             A scalar, or the input's shape with ``reduction="none"``.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit, or a length is not in 0..T.
         """
         return functional.smooth_l1_loss(input, target, self.reduction, self.beta, lengths=lengths)
 
@@ -216,6 +236,13 @@ class CrossEntropyLoss(_WeightedLoss):
         -------
         Tensor
             A scalar, or the target's shape with ``reduction="none"``.
+
+        Raises
+        ------
+        TypeError
+            If the target is neither integer nor probabilities.
+        ValueError
+            If the shapes do not fit, or a class that counts does not exist.
         """
         return functional.cross_entropy(
             input,
@@ -270,6 +297,13 @@ class NLLLoss(_WeightedLoss):
         -------
         Tensor
             A scalar, or the target's shape with ``reduction="none"``.
+
+        Raises
+        ------
+        TypeError
+            If the target is not of integers.
+        ValueError
+            If the shapes do not fit, or a class that counts does not exist.
         """
         return functional.nll_loss(
             input, target, self.weight, self.ignore_index, self.reduction, axis=self.axis, lengths=lengths
@@ -312,6 +346,11 @@ class BCEWithLogitsLoss(_WeightedLoss):
         -------
         Tensor
             A scalar, or the input's shape with ``reduction="none"``.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit, or a length is not in 0..T.
         """
         return functional.binary_cross_entropy_with_logits(
             input, target, self.weight, self.reduction, self.pos_weight, lengths=lengths

@@ -49,6 +49,11 @@ class GaussianNLLLoss(Module):
         -------
         Tensor
             A scalar, or the input's shape with ``reduction="none"``.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit, or a variance that counts is negative.
         """
         return gaussian_nll_loss(input, target, var, self.full, self.eps, self.reduction, lengths=lengths)
 
@@ -91,6 +96,11 @@ class PoissonNLLLoss(Module):
         -------
         Tensor
             A scalar, or the input's shape with ``reduction="none"``.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit, or a length is not in 0..T.
         """
         return poisson_nll_loss(input, target, self.log_input, self.full, self.eps, self.reduction, lengths=lengths)
 
@@ -127,6 +137,11 @@ class KLDivLoss(Module):
         -------
         Tensor
             A scalar, or the input's shape with ``reduction="none"``.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit, or a length is not in 0..T.
         """
         return kl_div(input, target, self.reduction, self.log_target, lengths=lengths)
 
@@ -165,5 +180,10 @@ class QuantileLoss(Module):
         -------
         Tensor
             A scalar, or the input's shape with ``reduction="none"``.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit, or a length is not in 0..T.
         """
         return quantile_loss(input, target, self.quantiles, self.reduction, lengths=lengths)

@@ -88,6 +88,11 @@ class MLP(Module):
         -------
         Tensor
             (..., O)
+
+        Raises
+        ------
+        ValueError
+            If a shape or a length does not fit.
         """
         if lengths is not None and array(x).ndim == 3:
             rows = as_tensor("x", x, self.in_features, self.dtype)

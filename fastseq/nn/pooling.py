@@ -67,6 +67,11 @@ class LastStep(Module):
         -------
         Tensor
             (B, C)
+
+        Raises
+        ------
+        ValueError
+            If a shape or a length does not fit.
         """
         data, valid = _input(x, lengths)
         rows = np.flatnonzero(valid)
@@ -117,6 +122,11 @@ class MeanPool(Module):
         -------
         Tensor
             (B, C)
+
+        Raises
+        ------
+        ValueError
+            If a shape or a length does not fit.
         """
         data, valid = _input(x, lengths)
         rows = np.flatnonzero(valid)
@@ -163,6 +173,11 @@ class MaxPool(Module):
         -------
         Tensor
             (B, C)
+
+        Raises
+        ------
+        ValueError
+            If a shape or a length does not fit.
         """
         data, valid = _input(x, lengths)
         rows = np.flatnonzero(valid)
@@ -241,6 +256,11 @@ class AttentionPool(Module):
         -------
         Tensor
             (B, C)
+
+        Raises
+        ------
+        ValueError
+            If a shape or a length does not fit.
         """
         rows = as_tensor("x", x, self.in_features, self.dtype)
         tokens = tokens_of(rows, row_lengths("lengths", lengths, *rows.shape[:2]))

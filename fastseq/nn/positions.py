@@ -90,6 +90,11 @@ class SinusoidalPositions(Module):
         -------
         Tensor
             (B, T, F)
+
+        Raises
+        ------
+        ValueError
+            If a shape or a length does not fit.
         """
         shape = np.shape(x)
         table = sinusoids(shape[1] if len(shape) == 3 else 0, self.features, self.dtype)

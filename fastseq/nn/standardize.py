@@ -119,6 +119,11 @@ class Standardize(_Affine):
         -------
         Tensor
             The same shape.
+
+        Raises
+        ------
+        ValueError
+            If the shape does not fit.
         """
         return (self._input(x) - self.mean) / self.std
 
@@ -175,6 +180,11 @@ class Rescale(_Affine):
         -------
         Tensor
             The same shape.
+
+        Raises
+        ------
+        ValueError
+            If the shape does not fit.
         """
         return self._input(x) * self.scale + self.shift
 

@@ -85,6 +85,11 @@ class Tagger(Module):
         -------
         Tensor
             (B, T, K)
+
+        Raises
+        ------
+        ValueError
+            If a shape or a length does not fit.
         """
         out = self.encoder(x, lengths=lengths)
         return self.scores(self.drop(out[0] if isinstance(out, tuple) else out))

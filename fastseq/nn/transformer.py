@@ -168,6 +168,13 @@ class TransformerEncoderLayer(Module):
         -------
         Tensor
             (B, T, E)
+
+        Raises
+        ------
+        TypeError
+            If a mask holds neither bools nor floats.
+        ValueError
+            If a shape or a length does not fit.
         """
         causal = self.causal or checks.boolean("is_causal", is_causal)
         tokens, rows, mask = _enter(src, src_mask, src_key_padding_mask, causal, lengths, self, "src_mask")
@@ -324,6 +331,13 @@ class TransformerEncoder(Module):
         -------
         Tensor
             (B, T, E)
+
+        Raises
+        ------
+        TypeError
+            If a mask holds neither bools nor floats.
+        ValueError
+            If a shape or a length does not fit.
         """
         first: Any = self.layers[0]
         causal = is_causal is not None and checks.boolean("is_causal", is_causal)

@@ -130,6 +130,11 @@ class Bidirectional(Module):
         -------
         Tensor, or a tuple of that and the two states
             (B, T, 2 * H), or (B, T, H) if the outputs are not concatenated.
+
+        Raises
+        ------
+        ValueError
+            If a shape or a length does not fit.
         """
         data = array(x)
         if data.ndim != 3:
@@ -205,6 +210,11 @@ class WeightDrop(Module):
         -------
         object
             The layer's result.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As the layer raises them.
         """
         options = {} if hx is None else {"hx": hx}
         if self.layer.uses_lengths:

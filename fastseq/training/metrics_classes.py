@@ -54,6 +54,11 @@ def accuracy(y_true: Array, y_pred: Array, *, lengths: Any = None) -> float:
         Scores (N, ..., C), of which the largest counts; or logits of two classes, of which the sign counts.
     lengths
         Valid steps per row, integers (B,); None means all.
+
+    Returns
+    -------
+    float
+        In 0..1; NaN of nothing.
     """
     true, chosen = _classes(y_true, y_pred, lengths)
     return mean_of(chosen == true)
@@ -72,6 +77,11 @@ def top_k_accuracy(y_true: Array, y_pred: Array, *, k: int = 5, lengths: Any = N
         How many.
     lengths
         Valid steps per row, integers (B,); None means all.
+
+    Returns
+    -------
+    float
+        In 0..1; NaN of nothing.
     """
     true, scores = _scores(y_true, y_pred, lengths, None)
     own = scores[np.arange(len(true)), true][:, None]
@@ -157,6 +167,11 @@ def perplexity(y_true: Array, y_pred: Array, *, ignore_index: int = -100, length
         Predictions with this class do not count.
     lengths
         Valid steps per row, integers (B,); None means all.
+
+    Returns
+    -------
+    float
+        1 or more; NaN of nothing.
     """
     true, scores = _scores(y_true, y_pred, lengths, checks.integer("ignore_index", ignore_index))
     logarithms = log_softmax_arrays(scores.astype(np.float64), 1)

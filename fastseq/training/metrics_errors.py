@@ -77,6 +77,11 @@ def mae(y_true: Array, y_pred: Array, *, lengths: Any = None) -> float:
         Of one shape.
     lengths
         Valid steps per row, integers (B,); None means all.
+
+    Returns
+    -------
+    float
+        0 or more; NaN of nothing.
     """
     return mean_of(np.abs(_errors(y_true, y_pred, lengths)))
 
@@ -90,6 +95,11 @@ def mse(y_true: Array, y_pred: Array, *, lengths: Any = None) -> float:
         Of one shape.
     lengths
         Valid steps per row, integers (B,); None means all.
+
+    Returns
+    -------
+    float
+        0 or more; NaN of nothing.
     """
     return mean_of(np.square(_errors(y_true, y_pred, lengths), dtype=np.float64))
 
@@ -103,6 +113,11 @@ def rmse(y_true: Array, y_pred: Array, *, lengths: Any = None) -> float:
         Of one shape.
     lengths
         Valid steps per row, integers (B,); None means all.
+
+    Returns
+    -------
+    float
+        0 or more; NaN of nothing.
     """
     return float(np.sqrt(mse(y_true, y_pred, lengths=lengths)))
 
