@@ -11,6 +11,8 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 
+from benchmarks import examples
+
 ROOT = Path(__file__).parents[1]
 EXPECTED = {
     "classify_sensors.py": r"test accuracy of the LSTM after 10 s: \d\.\d{3}",
@@ -51,3 +53,26 @@ def test_example(name, tmp_path):
     if extra:
         picture = matplotlib.image.imread(tmp_path / "plot.png")
         assert min(picture.shape[:2]) > 400 and picture[..., :3].std() > 0.05
+
+
+def test_the_documents_show_what_the_commands_print():
+    """``python -m benchmarks.examples`` finds its marks, and every example's output and picture are there."""
+    shown = {Path(run.command.split()[1]).name for run in examples.RUNS.values() if "examples/" in run.command}
+    assert shown | {"compare_models.py"} == set(EXPECTED)  # which is ``fastseq compare``
+    for name, run in examples.RUNS.items():
+        document = (ROOT / run.document).read_text("utf-8")
+        part = document.split(f"<!-- {name}: begin -->")[1].split(f"<!-- {name}: end -->")[0]
+        assert run.command in part and "cores:" in part, name
+        assert not run.picture or (ROOT / "examples" / "pictures" / f"{name}.png").stat().st_size < 400_000
+        assert examples.replaced(document, name, part.strip()) == document
+
+
+def test_a_run_becomes_markdown():
+    found = examples.section("translate_dates", "a line\nwrote x.png\n", 12.4, "a machine")
+    assert found == (
+        "`python examples/translate_dates.py`, 12 s on a machine:\n\n```text\na line\n```\n\n"
+        "![translate dates](pictures/translate_dates.png)"
+    )
+    assert examples.section("stream_sensor", "x " * 200, 1, "m").splitlines()[3].count("x") == 55
+    with pytest.raises(ValueError, match="expected the marks <!-- a: begin -->"):
+        examples.replaced("text", "a", "b")

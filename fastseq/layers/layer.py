@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import reduce
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -436,14 +437,13 @@ class Layer(Module):
 
     @property
     def losses(self) -> list[Tensor]:
-        """The penalties that regularisers put on the weights that learn."""
-        return [
-            weight.regularizer(parameter)
-            for weight in self.weights
-            if weight.regularizer is not None
-            for parameter in weight.parameters
-            if parameter.requires_grad
-        ]
+        """The penalties that regularisers put on the weights that learn, one per weight."""
+        found: list[Tensor] = []
+        for weight in self.weights:
+            if weight.regularizer is not None and weight.trainable:
+                parts = [weight.regularizer(one) for one in weight.parameters if one.requires_grad]
+                found.append(reduce(ops.add, parts))
+        return found
 
     # -- configuration ------------------------------------------------------------------------------------------
 

@@ -71,6 +71,14 @@ def test_inputs_go_by_place_or_by_name(rng):
         layers.MultiHeadAttention(2, 3)(x[None], x[None])
 
 
+def test_a_weight_has_one_penalty(rng):
+    layer = layers.GRU(3, kernel_regularizer="l2", recurrent_regularizer="l2", bias_regularizer="l1")
+    layer(x_of(rng, 2, 5, 4))
+    layer.set_weights([rng.standard_normal(w.shape) for w in layer.get_weights()])
+    penalties = [float(loss) for loss in layer.losses]  # the bias is two parameters
+    assert len(penalties) == 3 and penalties[2] == pytest.approx(0.01 * np.abs(layer.get_weights()[2]).sum(), rel=1e-5)
+
+
 def test_merged_masks_are_keras_s():
     """A step counts where it counts in one input; numbers as keras/src/layers/merging/merging_test.py has them."""
     arrays = [np.array(x, np.float32) for x in ([[[0, 0], [0, 0], [1, 2], [3, 4]]], [[[0, 0], [5, 6], [0, 0], [3, 4]]])]
