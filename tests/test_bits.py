@@ -149,6 +149,19 @@ def test_a_row_among_any_number_of_others(rows):
     assert_same_bits(rows_of(together, [0]), rows_of(alone, [0]))
 
 
+@pytest.mark.parametrize("hidden", [128, 150, 200])
+def test_a_row_alone_in_a_wide_layer(hidden, rng):
+    lstm = nn.LSTM(3, hidden, bidirectional=True)
+    x, (h, c) = rng.standard_normal((3, 5, 3)).astype(F32), rng.standard_normal((2, 2, 3, hidden)).astype(F32)
+    together = run(lstm, x, h, c, [5, 3, 4])
+    for row, n in enumerate([5, 3, 4]):
+        alone = run(lstm, x[row : row + 1, :n], h[:, row : row + 1], c[:, row : row + 1])
+        cut = {
+            name: value[:, :n] if name in ("out", "d_x") else value for name, value in rows_of(together, [row]).items()
+        }
+        assert_same_bits(rows_of(alone, [0]), cut)
+
+
 @pytest.mark.parametrize("dtype", [F32, F64])
 def test_the_reverse_direction_is_the_forward_one_over_reversed_rows(dtype):
     both, (x, h, c) = layer(dtype, num_layers=1), batch(dtype)

@@ -21,7 +21,7 @@ from fastseq.sequence.workspace import (
     residuals_size,
     spread_rows,
 )
-from fastseq.simd.gemm import multiply, multiply_runs
+from fastseq.simd.gemm import multiply, multiply_row, multiply_runs
 from fastseq.simd.lanes import address, load, load_group, load_head, store, store_group
 from fastseq.simd.memory import clear, copy, copy_padded
 from fastseq.simd.pack import PANEL_VECTORS, column_panels_size, unpack_gates
@@ -95,6 +95,17 @@ def multiply_slots(layout, slots, first, count, gates, gates_at, columns, column
 
 
 @piece
+def multiply_pair(layout, gates, gates_at, columns, columns_at, panel, c, c0):
+    """Add to c the products of one pair's slot gradients and two neighbouring panels of columns, from ``panel`` on."""
+    width, depth = PANEL_VECTORS * layout.lanes, layout.slots * layout.units_padded
+    at, to = columns_at + panel * width * depth, c0 + panel * width
+    multiply_row(
+        gates, gates_at, 1, columns, at, width * depth, width, depth, c, to, width, c, to, width,
+        PANEL_VECTORS, layout.lanes,
+    )  # fmt: skip
+
+
+@piece
 def scan_back(
     weights, layout, columns_at, vectors_at, second_at, d_states, s0, m0, memory_stride, d_out, out_at, out_row,
     residuals, r0, scratch, q0, plan, batch, steps, pairs, low, high, reverse,
@@ -106,6 +117,7 @@ def scan_back(
     rows, lanes, units, units_row = high - low, layout.lanes, layout.units, layout.units_row
     outputs, outputs_row = layout.outputs, layout.outputs_row
     shape, vectors = shape_of(weights), layout.outputs_padded // lanes
+    width = shape.slots + shape.vectors
     d_h, d_m = q0, q0 + rows * outputs_row
     d_u = d_m + layout.memories * rows * units_row
     kept_h, kept_memory, _, kept_d = residual_places(layout, pairs)
@@ -140,12 +152,18 @@ def scan_back(
             d_joined, scratch, d_h, d_u, active,
         )  # fmt: skip
         panels = (vectors + PANEL_VECTORS - 1) // PANEL_VECTORS if shape.state_slots > 0 else 0
-        for i in range(panels):
+        pairs_of_panels = vectors // PANEL_VECTORS // 2 if active == 1 and shape.state_slots == width else 0
+        for i in range(pairs_of_panels):
+            multiply_pair(
+                layout, residuals, r0 + pair * layout.gates_row, weights.panels, columns_at,
+                2 * (pairs_of_panels - 1 - i if t % 2 else i), scratch, d_h,
+            )  # fmt: skip
+        for i in range(panels - 2 * pairs_of_panels):
             # Up and down in turns: a step begins with the panel that the one before has left in the cache.
-            first = (panels - 1 - i if t % 2 else i) * PANEL_VECTORS
+            first = (panels - 1 - i if t % 2 else 2 * pairs_of_panels + i) * PANEL_VECTORS
             some = min(PANEL_VECTORS, vectors - first)
             multiply_slots(
-                layout, shape.slots + shape.vectors, shape.state_first, shape.state_slots,
+                layout, width, shape.state_first, shape.state_slots,
                 residuals, r0 + pair * layout.gates_row, weights.panels, columns_at, first * lanes,
                 scratch, d_h + first * lanes, outputs_row, active, some,
             )  # fmt: skip
