@@ -19,6 +19,8 @@ Elman, Finding Structure in Time, Cognitive Science 14(2), 1990, as ``torch.nn.R
 Projections: H. Sak, A. Senior and F. Beaufays, Long Short-Term Memory Based Recurrent Neural Network Architectures
 for Large Vocabulary Speech Recognition, arXiv 1402.1128, section 3.
 
+Layer normalisation: J. L. Ba, J. R. Kiros and G. E. Hinton, Layer Normalization, arXiv 1607.06450, equations 20 to 22.
+
 Peepholes: F. A. Gers and J. Schmidhuber, Recurrent Nets that Time and Count, 2000, section 3.
 
 minGRU, minLSTM: L. Feng et al., Were RNNs All We Needed?, arXiv 2410.01201, sections 3.1 and 3.2.
@@ -60,6 +62,34 @@ def lstm_step(x, h, c, w_ih, w_hh, b_ih, b_hh) -> tuple[list[float], list[float]
         i, f, g, o = sigmoid(slots[0]), sigmoid(slots[1]), math.tanh(slots[2]), sigmoid(slots[3])
         c_next[unit] = f * float(c[unit]) + i * g
         h_next[unit] = o * math.tanh(c_next[unit])
+    return h_next, c_next
+
+
+def layer_norm(values: list[float]) -> list[float]:
+    """Mean 0 and variance 1."""
+    mean = sum(values) / len(values)
+    variance = sum((v - mean) ** 2 for v in values) / len(values)
+    return [(v - mean) / math.sqrt(variance + 1e-5) for v in values]
+
+
+def lstm_layer_norm_step(
+    x, h, c, w_ih, w_hh, b_ih, b_hh, gain_ih, gain_hh, gain_c, bias_c
+) -> tuple[list[float], list[float]]:
+    """One step of one row of an LSTM with layer normalisation: the biases are behind it."""
+    hidden, c_next, gates = len(h), [], []
+    own = layer_norm([affine(row, x, w_ih, None) for row in range(4 * hidden)])
+    past = layer_norm([affine(row, h, w_hh, None) for row in range(4 * hidden)])
+    for row in range(4 * hidden):
+        biases = 0.0 if b_ih is None else float(b_ih[row]) + float(b_hh[row])
+        gates.append(float(gain_ih[row]) * own[row] + float(gain_hh[row]) * past[row] + biases)
+    for unit in range(hidden):
+        new = sigmoid(gates[unit]) * math.tanh(gates[2 * hidden + unit])
+        c_next.append(sigmoid(gates[hidden + unit]) * float(c[unit]) + new)
+    seen = layer_norm(c_next)
+    h_next = []
+    for unit in range(hidden):
+        inner = float(gain_c[unit]) * seen[unit] + (0.0 if bias_c is None else float(bias_c[unit]))
+        h_next.append(sigmoid(gates[3 * hidden + unit]) * math.tanh(inner))
     return h_next, c_next
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="mprotect is POS
 SIZES = [(f, h) for f in (1, 5, 16, 17, 33) for h in (1, 5, 16, 17, 33)]
 FEW = [(1, 1), (17, 5), (5, 33), (33, 17)]
 KINDS = {"LSTM": SIZES, "GRU": FEW, "RNN": [*FEW, (5, 80)], "PeepholeLSTM": FEW, "MinGRU": FEW}
-KINDS |= {'GRU {"reset_after": false}': FEW, 'LSTM {"proj_size": 4}': FEW[1:]}
+KINDS |= {'GRU {"reset_after": false}': FEW, 'LSTM {"proj_size": 4}': FEW[1:], "LayerNormLSTM": FEW}
 
 
 def program(*arguments: str) -> subprocess.CompletedProcess:

@@ -81,9 +81,10 @@ class PackedLayer:
     cell
         The cell's weights type.
     directions
-        Per direction: w_ih (X*H, F), w_hh (R*H, P), b_ih (X*H,), b_hh (R*H,) or None for both, the cell's vectors
-        (H,), and, if it projects, w_hr (P, H); X slots take a product with the input and R with h or something in its
-        place (see `cells.contract.CellSpec`). Where R is 0, w_hh and b_hh are None. P is H unless the cell projects.
+        Per direction: w_ih (X*H, F), w_hh (R*H, P), b_ih (X*H,), b_hh (R*H,) or None for both, the cell's vectors (H,),
+        or one parameter (k * H,) or None for k of the same name, and, if it projects, w_hr (P, H); X slots take a
+        product with the input and R with h or something in its place (see `cells.contract.CellSpec`). Where R is 0,
+        w_hh and b_hh are None. P is H unless the cell projects.
     """
 
     def __init__(self, cell: Any, directions: Sequence[Sequence[Tensor | None]]) -> None:
@@ -99,7 +100,14 @@ class PackedLayer:
         units = w_ih.shape[0] // len(cell.spec.input_rows)
         lanes, outputs = workspace.lanes_per_vector(w_ih.dtype), units if w_hh is None else w_hh.shape[1]
         self.layout = workspace.layout_of(w_ih.shape[1], units, outputs, cell.spec.shape, lanes)
-        self._shapes = [(p._data.size, p._data.shape) for p in self.parameters]
+        names = list(cell.spec.vectors)
+        blocks = [1] * 4 + [names.count(name) for name in dict.fromkeys(names)]
+        self._shapes = [  # of the gradients; a vector that is not there has one too, which nobody wants
+            (blocks[k] * units, None) if p is None else (p._data.size, p._data.shape)
+            for d in self.directions
+            for k, p in enumerate(d)
+            if p is not None or k >= 4
+        ]
         own = self.layout.input_slots * (self.layout.inputs + self.biases) + self.layout.vectors + self.layout.joined
         own += self.layout.state_slots * (outputs + self.biases)
         self.gradients_size = len(self.directions) * units * own
@@ -175,11 +183,14 @@ class PackedLayer:
         blocks = (len(self.directions), layout.blocks, layout.vectors, layout.lanes)
         found = np.zeros(blocks, self.dtype)
         for own, parameters in zip(found, self.directions, strict=True):
-            for number, parameter in enumerate(parameters[4 : 4 + layout.vectors]):
-                assert parameter is not None
-                whole = np.zeros(layout.units_padded, self.dtype)
-                whole[: layout.units] = parameter._data
-                own[:, number] = whole.reshape(layout.blocks, layout.lanes)
+            names = self.cell.spec.vectors
+            for name, parameter in zip(dict.fromkeys(names), parameters[4:], strict=False):
+                if parameter is None:
+                    continue
+                whole = np.zeros((names.count(name), layout.units_padded), self.dtype)
+                whole[:, : layout.units] = parameter._data.reshape(-1, layout.units)
+                first = names.index(name)
+                own[:, first : first + len(whole)] = whole.reshape(-1, layout.blocks, layout.lanes).swapaxes(0, 1)
         panels = gates[: math.prod(blocks[:2]) * layout.panels_block].reshape(*blocks[:2], layout.panels_block)
         panels[:, :, layout.width : layout.head] = found.reshape(*blocks[:2], -1)
         if behind.size:
@@ -224,7 +235,8 @@ class PackedLayer:
             flat = np.concatenate([self._rejoined(part) for part in np.split(flat, len(self.directions))])
         found, at = [], 0
         for size, shape in self._shapes:
-            found.append(flat[at : at + size].reshape(shape))
+            if shape is not None:
+                found.append(flat[at : at + size].reshape(shape))
             at += size
         return found
 

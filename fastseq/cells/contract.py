@@ -28,7 +28,8 @@ class Shape(NamedTuple):
     Slots that take a product with the input stand side by side, ``input_slots`` of them from ``input_first`` on; those
     that take one with h likewise. ``group`` is the number of blocks of units whose slots stand in one panel,
     ``vectors`` that of further weights which each unit has. A second product in a step is a part of slot
-    ``second_slot``, or h itself if that is `PROJECTED`; there is none if it is -1.
+    ``second_slot``, or h itself if that is `PROJECTED`; there is none if it is -1. ``standards`` is the number of runs
+    of slots that are standardised.
     """
 
     slots: int
@@ -40,6 +41,7 @@ class Shape(NamedTuple):
     group: int
     vectors: int
     second_slot: int
+    standards: int
 
 
 class CellSpec(NamedTuple):
@@ -53,6 +55,10 @@ class CellSpec(NamedTuple):
     ``second`` names what takes a second product, with one number of each unit that the step makes when its slots are
     there. It is a slot (made by the cell's `operand`; the slot's rows are the last of h's matrix, whose rows are in the
     order of the input's), or "h", which then is this product with what `step` returns for h.
+
+    ``standardized`` are runs of neighbouring slots which are brought to mean 0 and variance 1, over all units of a row
+    and all slots of the run, before the cell sees them. A last run of one slot without a product is made of the other
+    slots by the cell's `made` before that. A name that ``vectors`` repeats is one parameter of so many blocks.
     """
 
     slots: tuple[str, ...]
@@ -61,6 +67,7 @@ class CellSpec(NamedTuple):
     recurrent: tuple[str, ...] | None = None
     vectors: tuple[str, ...] = ()
     second: str = ""
+    standardized: tuple[tuple[str, ...], ...] = ()
 
     @property
     def input_rows(self) -> tuple[str, ...]:
@@ -85,7 +92,12 @@ class CellSpec(NamedTuple):
     @property
     def waits(self) -> bool:
         """Whether a row's units are finished together, when the slots of all of them are there."""
-        return bool(self.second)
+        return bool(self.second or self.standardized)
+
+    @property
+    def runs(self) -> tuple[tuple[int, int], ...]:
+        """First slot and number of slots of each standardised run."""
+        return tuple((self.slots.index(run[0]), len(run)) for run in self.standardized)
 
     @property
     def shape(self) -> Shape:
@@ -97,7 +109,7 @@ class CellSpec(NamedTuple):
         return Shape(
             count, len(self.memories), firsts[0], len(self.input_rows), firsts[1], len(self.own_rows),
             max(1, TILE_VECTORS // count) if whole and not self.vectors and not self.waits else 1, len(self.vectors),
-            second,
+            second, len(self.standardized),
         )  # fmt: skip
 
     @property
@@ -117,14 +129,18 @@ def define(
     step_backward: Callable[..., Any],
     operand: Callable[..., Any] | None = None,
     operand_backward: Callable[..., Any] | None = None,
+    made: Callable[..., Any] | None = None,
+    made_backward: Callable[..., Any] | None = None,
 ) -> None:
     """Register a cell's functions under its weights type: `step` and `step_backward`.
 
     A cell without vectors leaves them out: of the arguments, and of what ``step_backward`` returns. One whose second
-    product is a part of a slot also has `operand` and `operand_backward`.
+    product is a part of a slot also has `operand` and `operand_backward`; one that standardises, `made` and
+    `made_backward`.
     """
     spec: CellSpec = weights.spec
     assert (operand is None) == (operand_backward is None) == (spec.second not in spec.slots)
+    assert (made is None) == (made_backward is None) == (not spec.standardized)
     assert spec.second not in spec.slots or spec.state_rows == spec.input_rows
     step, step_backward = shared(step), shared(step_backward)
     if not spec.vectors:
@@ -139,6 +155,9 @@ def define(
     }
     if operand is not None and operand_backward is not None:
         _cells[weights] |= {"operand": shared(operand), "operand_backward": shared(operand_backward)}
+    if made is not None and made_backward is not None:
+        _cells[weights] |= {"made": shared(made), "made_backward": shared(made_backward)}
+        _cells[weights]["runs_of"] = _constant(f"{weights.__name__}_runs", spec.runs)
 
 
 def stage(wanted: Callable[[CellSpec], bool]) -> Callable[[Any], Any]:
@@ -291,6 +310,56 @@ def operand_backward(weights, d_slots, h, d_operand):
     return _cells[type(weights)]["operand_backward"](weights, d_slots, h, d_operand)
 
 
+def made(weights, slots, memory, vectors):
+    """Return the last slot of a cell that standardises, before it is standardised.
+
+    Parameters
+    ----------
+    weights
+        The cell's weights; their type says which cell.
+    slots
+        Tuple of S, the others standardised.
+    memory
+        Tuple of the other states before the step.
+    vectors
+        Tuple of the parameters with one number per unit.
+    """
+    return _cells[type(weights)]["made"](weights, slots, memory, vectors)
+
+
+def made_backward(weights, gates, d_slots, memory, d_memory, vectors, d_vectors):
+    """Go back through `made`, behind `step_backward`.
+
+    Parameters
+    ----------
+    weights
+        The cell's weights; their type says which cell.
+    gates
+        Tuple of S gates that `step` returned: for such a cell the slots as it was given them.
+    d_slots
+        Gradients of the slots from `step_backward` (tuple of S), the last one that of what `made` returned.
+    memory
+        Tuple of the other states before the step.
+    d_memory
+        Tuple of what `step_backward` returned for them.
+    vectors
+        Tuple of the parameters with one number per unit.
+    d_vectors
+        Their gradients from `step_backward` (tuple).
+
+    Returns
+    -------
+    tuple
+        Gradients of the slots (tuple of S), of the other states before the step (tuple), and of the vectors (tuple).
+    """
+    return _cells[type(weights)]["made_backward"](weights, gates, d_slots, memory, d_memory, vectors, d_vectors)
+
+
+def runs_of(weights):
+    """Return the standardised runs: a tuple of first slots and numbers of slots."""
+    return _cells[type(weights)]["runs_of"](weights)
+
+
 def slot_pattern(weights):
     """Return a tuple with as many entries as the cell has slots."""
     return _cells[type(weights)]["slot_pattern"](weights)
@@ -329,6 +398,21 @@ def _operand(weights, slots, h):
 @overload(operand_backward, jit_options=PIECE)
 def _operand_backward(weights, d_slots, h, d_operand):
     return _of(weights, "operand_backward")
+
+
+@overload(made, jit_options=PIECE)
+def _made(weights, slots, memory, vectors):
+    return _of(weights, "made")
+
+
+@overload(made_backward, jit_options=PIECE)
+def _made_backward(weights, gates, d_slots, memory, d_memory, vectors, d_vectors):
+    return _of(weights, "made_backward")
+
+
+@overload(runs_of, jit_options=PIECE)
+def _runs_of(weights):
+    return _of(weights, "runs_of")
 
 
 @overload(slot_pattern, jit_options=PIECE)

@@ -24,6 +24,7 @@ from fastseq.nn.ctc import CTCLoss
 from fastseq.nn.dropout import Dropout, VariationalDropout
 from fastseq.nn.embedding import Embedding
 from fastseq.nn.gru import GRU
+from fastseq.nn.layer_norm_lstm import LayerNormLSTM
 from fastseq.nn.linear import Linear
 from fastseq.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
 from fastseq.nn.losses_likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss, QuantileLoss
@@ -74,6 +75,7 @@ __all__ = [
     "LSTMCell",
     "LastStep",
     "LayerNorm",
+    "LayerNormLSTM",
     "LeakyReLU",
     "Linear",
     "LogSoftmax",

@@ -40,10 +40,11 @@ def parameter_shapes(
     width = units if outputs is None else outputs
     rows, state_rows = (len(slots) * units for slots in (cell.spec.input_rows, cell.spec.state_rows))
     shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, inputs), "weight_hh": (state_rows, width)}
-    if bias:
+    if bias and not cell.spec.standardized:
         shapes |= {"bias_ih": (rows,), "bias_hh": (state_rows,)}
     shapes = {name: shape for name, shape in shapes.items() if shape[0]}
-    shapes |= dict.fromkeys(cell.spec.vectors, (units,))
+    vectors = [name for name in cell.spec.vectors if bias or not name.startswith("bias")]
+    shapes |= {name: (vectors.count(name) * units,) for name in vectors}
     return shapes | ({"weight_hr": (width, units)} if cell.spec.projects else {})
 
 
@@ -122,7 +123,10 @@ class Recurrent(Module):
         key = [*map(id, self._parameters.values()), id(self.dtype)]
         known: Any = self.__dict__.get("_packed")
         if known is None or known[0] != key:
-            names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", *self.cell.spec.vectors]
+            vectors = list(dict.fromkeys(self.cell.spec.vectors))
+            names = ["weight_ih", "weight_hh"]
+            names += ["", ""] if self.cell.spec.standardized else ["bias_ih", "bias_hh"]  # then they are vectors
+            names += vectors
             names += ["weight_hr"] if self.cell.spec.projects else []
             layers = [
                 PackedLayer(self.cell, [tuple(self._parameters.get(n + s) for n in names) for s in self._suffixes(k)])

@@ -8,9 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastseq.cells.contract import PROJECTED, memory_pattern, shape_of, slot_pattern, step_backward, vector_pattern
+from fastseq.cells.contract import (
+    PROJECTED,
+    memory_pattern,
+    shape_of,
+    slot_pattern,
+    stage,
+    step_backward,
+    vector_pattern,
+)
 from fastseq.jit import Flag, Int, Integers, Launcher, ReadReals, Reals, kernel, piece, share
 from fastseq.sequence.second import join_back, project_back, second_gradient, unpack_second
+from fastseq.sequence.standardize import back_standardized
 from fastseq.sequence.workspace import (
     CHUNK,
     PAIRS,
@@ -30,7 +39,7 @@ UNPACKED_ALONE = 16384
 """Weights per slot up to which one thread unpacks them sooner than several are called."""
 
 
-@piece
+@stage(lambda spec: not spec.standardized)
 def back_row(
     weights,
     layout,
@@ -120,7 +129,8 @@ def scan_back(
     width = shape.slots + shape.vectors
     d_h, d_m = q0, q0 + rows * outputs_row
     d_u = d_m + layout.memories * rows * units_row
-    kept_h, kept_memory, _, kept_d = residual_places(layout, pairs)
+    kept_h, kept_memory, _, kept_d, kept_scales = residual_places(layout, pairs)
+    d_row = q0 + backward_scratch_size(layout, rows) - layout.blocks * layout.width
     for r in range(rows):
         copy_padded(d_states, s0 + plan[low + r] * outputs, scratch, d_h + r * outputs_row, outputs, lanes)
         for j in range(layout.memories):
@@ -137,7 +147,7 @@ def scan_back(
             weights, layout, second_at, d_out, out_at, out_row, plan, low, batch, steps, t, reverse,
             residuals, d_joined, scratch, d_h, d_u, active,
         )  # fmt: skip
-        d_given, d_row = (d_u, units_row) if shape.second_slot == PROJECTED else (d_h, outputs_row)
+        d_given, given_row = (d_u, units_row) if shape.second_slot == PROJECTED else (d_h, outputs_row)
         for r in range(active):
             time = plan[batch + low + r] - 1 - t if reverse else t
             p = pair + r
@@ -145,7 +155,13 @@ def scan_back(
                 weights, layout, vectors_at, residuals, r0 + p * layout.gates_row,
                 residuals, r0 + kept_h + p * outputs_row, r0 + kept_memory + p * units_row, pairs * units_row,
                 d_out, (plan[low + r] * steps + time) * out_row + out_at,
-                scratch, d_given + r * d_row, d_m + r * units_row, rows * units_row,
+                scratch, d_given + r * given_row, d_m + r * units_row, rows * units_row,
+            )  # fmt: skip
+            back_standardized(
+                weights, layout, vectors_at, residuals, r0 + p * layout.gates_row, r0 + kept_h + p * outputs_row,
+                r0 + kept_memory + p * units_row, pairs * units_row, r0 + kept_scales + p * layout.standards * lanes,
+                d_out, (plan[low + r] * steps + time) * out_row + out_at,
+                scratch, d_h + r * outputs_row, d_m + r * units_row, rows * units_row, d_row,
             )  # fmt: skip
         join_back(
             weights, layout, second_at, residuals, r0 + pair * layout.gates_row, r0 + kept_h + pair * outputs_row,
@@ -362,7 +378,7 @@ def merged_task(
         x, residuals, d * residuals_size(layout, pairs), scratch, own, plan, batch, steps, pairs, d == 1,
     )  # fmt: skip
     r0 = d * residuals_size(layout, pairs)
-    _, _, operand, d_joined = residual_places(layout, pairs)
+    _, _, operand, d_joined, _ = residual_places(layout, pairs)
     second_gradient(
         weights, layout, d_panels, second_place(layout, directions, d),
         joined * share_of // shares, joined * (share_of + 1) // shares, residuals, r0 + operand, r0 + d_joined, pairs,

@@ -98,7 +98,7 @@ def scan(
     memory = z1 + rows * layout.z_row
     acc = memory + layout.memories * rows * units_row
     outputs, outputs_row = layout.outputs, layout.outputs_row
-    kept_h, kept_memory, kept_operand, _ = residual_places(layout, pairs)
+    kept_h, kept_memory, kept_operand, _, kept_scales = residual_places(layout, pairs)
     for r in range(rows):
         z = z0 + r * layout.z_row + layout.inputs_padded
         copy_padded(states, s0 + plan[low + r] * outputs, scratch, z, outputs, lanes)
@@ -119,6 +119,7 @@ def scan(
         kept = Kept(
             keep, residuals, r0 + pair * layout.gates_row, r0 + kept_h + pair * outputs_row,
             r0 + kept_memory + pair * units_row, pairs * units_row, r0 + kept_operand + pair * units_row,
+            r0 + kept_scales + pair * layout.standards * lanes,
         )  # fmt: skip
         advance(
             weights, layout, panels_at, second_at, scratch, current, following, active, scratch, memory,

@@ -11,7 +11,7 @@ from fastseq.simd.lanes import load, load_group, store, store_group
 
 
 class Kept(NamedTuple):
-    """Where a step's residuals go: the buffer, and in it the first row's gates, h and memories before, and operand.
+    """Where a step's residuals go: the buffer, and in it the first row's gates, h and memories before, operand, scales.
 
     ``wanted`` says whether there are any; ``stride`` is the distance from one memory to the next.
     """
@@ -23,6 +23,7 @@ class Kept(NamedTuple):
     memories: Any
     stride: Any
     operand: Any
+    scales: Any
 
 
 @piece

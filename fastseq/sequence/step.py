@@ -53,7 +53,7 @@ def recurrent_step(weights, constants, vectors, head, at, rows, lanes):
     h = z + layout.inputs_padded
     for r in range(rows):
         copy(vectors, head[at + 1] + r * head[at + 2], vectors, h - inputs + r * z_row, inputs, lanes)
-    panels, kept = head[at + 7], Kept(False, vectors, 0, 0, 0, 0, 0)
+    panels, kept = head[at + 7], Kept(False, vectors, 0, 0, 0, 0, 0, 0)
     advance(
         weights, layout, panels, panels + layout.blocks * layout.panels_block, vectors, z, following, rows,
         vectors, head[at + 10], head[ROWS] * layout.units_row, vectors, head[at + 11], kept, head[TICK] % 2 == 1,

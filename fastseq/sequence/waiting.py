@@ -1,7 +1,8 @@
 """A step of cells that wait: a row's units are finished together, when the slots of all of them are there.
 
-What they wait for is a second product. Its operand `u` has one number per unit, made of the slots; the result joins a
-slot, before the units are finished, or it is h, and then u is what the cell returned for h.
+What they wait for may be slots that are standardised over the row (see `standardize`), or a second product. Its operand
+`u` has one number per unit, made of the slots; the result joins a slot, before the units are finished, or it is h, and
+then u is what the cell returned for h.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from fastseq.cells.contract import (
 )
 from fastseq.jit import piece
 from fastseq.sequence.slots import fill_row, fill_slots
+from fastseq.sequence.standardize import standardize_rows
 from fastseq.sequence.workspace import TILE_ROWS
 from fastseq.simd.dense import GROUP
 from fastseq.simd.gemm import multiply
@@ -125,6 +127,7 @@ def advance_rows(
             w0, at = panels_at + block * layout.panels_block, acc0 + block * layout.width
             fill_slots(weights, layout, w0, 1, z, x_at, some, acc, at, acc_row)
             block += 1
+        standardize_rows(weights, layout, panels_at, memory, m0, m_stride, some, acc, acc0, acc_row, kept, first)
         join_slot(weights, layout, second_at, z, h_at, some, acc, acc0, acc_row, u, joined, kept, first)
         for r in range(some):
             row = first + r

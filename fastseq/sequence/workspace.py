@@ -14,6 +14,7 @@ h before (residual)     P'                 forward
 memories before         M H'               forward
 operand (residual)      H'                 forward, if there is a second product
 d_joined (residual)     Q'                 backward, if there is a second product: the gradient of its result
+scales (residual)       L per run          forward, if slots are standardised: 1 / deviation, in all lanes
 z (scratch, twice)      F' + P'            forward: the operand of a step, ``x`` right before h; two, taken in turns
 memories (scratch)      M H'               forward, in place
 acc (scratch)           G S L              forward: the slots of `TILE_ROWS` rows and one panel
@@ -21,6 +22,7 @@ acc (scratch)           G S L              forward: the slots of `TILE_ROWS` row
 d_h (scratch)           P'                 backward
 d_memories (scratch)    M H'               backward
 d_operand (scratch)     H'                 backward, if there is a second product
+d_slots (scratch)       S H', once         backward, if slots are standardised
 ======================  =================  ===========================================================================
 
 Row strides that are multiples of 1 KiB would map all rows to the same few cache sets, so they get one more line.
@@ -77,6 +79,7 @@ class Layout(NamedTuple):
     joined: int
     joined_padded: int
     joined_row: int
+    standards: int
 
 
 @shared
@@ -120,10 +123,11 @@ def layout_of(inputs, units, outputs, shape, lanes):
         outputs,
         outputs_padded,
         spread_rows(outputs_padded, lanes),
-        0 if shape.second_slot < 0 else 1,
+        1 if shape.second_slot >= 0 or shape.standards > 0 else 0,
         joined,
         joined_padded,
         0 if shape.second_slot < 0 else spread_rows(outputs_padded, lanes),
+        shape.standards,
     )
 
 
@@ -131,16 +135,25 @@ def layout_of(inputs, units, outputs, shape, lanes):
 def residuals_size(layout, pairs):
     """Return the number of elements that forward keeps for backward, for one direction."""
     second = layout.units_row + layout.joined_row if layout.joined > 0 else 0
-    return pairs * (layout.gates_row + layout.outputs_row + layout.memories * layout.units_row + second)
+    return pairs * (
+        layout.gates_row
+        + layout.outputs_row
+        + layout.memories * layout.units_row
+        + second
+        + layout.standards * layout.lanes
+    )
 
 
 @shared
 def residual_places(layout, pairs):
-    """Return where h before, memories before, the operand and d_joined begin, behind the gates of one direction."""
+    """Return where h before, memories before, the operand, d_joined and the scales begin in one direction."""
     h = pairs * layout.gates_row
     memories = h + pairs * layout.outputs_row
     operand = memories + pairs * layout.memories * layout.units_row
-    return h, memories, operand, operand + pairs * layout.units_row
+    if layout.joined == 0:
+        return h, memories, operand, operand, operand
+    joined = operand + pairs * layout.units_row
+    return h, memories, operand, joined, joined + pairs * layout.joined_row
 
 
 @shared
@@ -162,7 +175,8 @@ def forward_scratch_size(layout, rows):
 def backward_scratch_size(layout, rows):
     """Return the number of elements of scratch that the backward scan needs for a shard of ``rows`` rows."""
     operand = layout.units_row if layout.joined > 0 else 0
-    return rows * (layout.outputs_row + layout.memories * layout.units_row + operand)
+    one_row = layout.blocks * layout.width if layout.standards > 0 else 0
+    return rows * (layout.outputs_row + layout.memories * layout.units_row + operand) + one_row
 
 
 @shared

@@ -124,12 +124,12 @@ def test_nan_passes_both_ways(name, rng):
 
 def test_what_a_specification_says():
     assert GRUWeights.spec.order == (-1, 0, 1, 2, 2, 0, 1, -1)
-    assert GRUWeights.spec.shape == (4, 0, 1, 3, 0, 3, 1, 0, -1)
+    assert GRUWeights.spec.shape == (4, 0, 1, 3, 0, 3, 1, 0, -1, 0)
     assert TanhWeights.spec.order == (0, 0)
-    assert TanhWeights.spec.shape == (1, 0, 0, 1, 0, 1, 4, 0, -1)
+    assert TanhWeights.spec.shape == (1, 0, 0, 1, 0, 1, 4, 0, -1, 0)
     assert MinGRUWeights.spec.order == (0, 1, -1, -1)
-    assert MinGRUWeights.spec.shape == (2, 0, 0, 2, 0, 0, 2, 0, -1)
-    assert PeepholeWeights.spec.shape == (4, 1, 0, 4, 0, 4, 1, 3, -1)
+    assert MinGRUWeights.spec.shape == (2, 0, 0, 2, 0, 0, 2, 0, -1, 0)
+    assert PeepholeWeights.spec.shape == (4, 1, 0, 4, 0, 4, 1, 3, -1, 0)
     assert GRUResetBeforeWeights.spec.order == (0, 1, 2, 0, 1, -1)
-    assert GRUResetBeforeWeights.spec.shape == (3, 0, 0, 3, 0, 2, 1, 0, 2)
+    assert GRUResetBeforeWeights.spec.shape == (3, 0, 0, 3, 0, 2, 1, 0, 2, 0)
     assert GRUResetBeforeWeights.spec.state_rows == ("r", "z", "n")

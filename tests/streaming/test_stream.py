@@ -37,6 +37,7 @@ NETS = {
     "rnn": (lambda: nn.Sequential(nn.RNN(3, 150, num_layers=2, bias=False), nn.Linear(150, 2)), 3, F32),
     "minimal": (lambda: nn.MinGRU(3, 50, num_layers=2), 3, F32),
     "projected": (lambda: nn.Sequential(nn.LSTM(3, 50, 2, proj_size=20), nn.Linear(20, 2)), 3, F32),
+    "layer norm": (lambda: nn.LayerNormLSTM(3, 20, num_layers=2), 3, F32),
     "peephole": (lambda: nn.PeepholeLSTM(3, 20, num_layers=2), 3, F32),
     "tagger": (lambda: nn.Tagger(nn.Sequential(nn.GRU(3, 9), nn.ReLU()), 9, 4, dropout=0.5), 3, F32),
     "dense": (lambda: nn.Sequential(nn.Linear(6, 130), nn.Sigmoid(), nn.Linear(130, 2)), 6, F32),
