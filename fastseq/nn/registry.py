@@ -206,8 +206,9 @@ class Registry:
         recurse
             Whether to include submodules.
         """
-        for _, parameter in self.named_parameters(recurse=recurse):
-            yield parameter
+        found: dict[int, Parameter] = {}
+        _gather(self, recurse, found, set())
+        yield from found.values()
 
     def named_buffers(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
@@ -266,6 +267,18 @@ def _walk(module: Any, prefix: str, seen: set[int] | None) -> Iterator[tuple[str
     for name, child in module._modules.items():
         if child is not None:
             yield from _walk(child, f"{prefix}.{name}" if prefix else name, seen)
+
+
+def _gather(module: Any, recurse: bool, found: dict[int, Any], seen: set[int]) -> None:
+    """Put the parameters into ``found`` by identity: without names, since every training step asks for them."""
+    seen.add(id(module))
+    for parameter in module._parameters.values():
+        if parameter is not None:
+            found[id(parameter)] = parameter
+    if recurse:
+        for child in module._modules.values():
+            if child is not None and id(child) not in seen:
+                _gather(child, True, found, seen)
 
 
 def _as_buffer(name: str, value: Any) -> Tensor | None:
