@@ -76,10 +76,26 @@ def test_a_processor_without_fma_gets_no_such_instruction_and_the_same_bits(tmp_
     assert found[0] == machine_digest()
 
 
+CELLS = {
+    "LSTM": lambda: nn.LSTM(5, 35, num_layers=2),
+    "GRU before": lambda: nn.GRU(5, 35, num_layers=2, reset_after=False),
+    "projected": lambda: nn.LSTM(5, 50, num_layers=2, proj_size=35),
+    "layer norm": lambda: nn.LayerNormLSTM(5, 35, num_layers=2),
+}
+"""Recurrent layers of 35 outputs, one of each way that a driver takes."""
+
+
 def training_digests() -> dict[str, str]:
-    """Digests of four training steps, the trained model's outputs, and its stream."""
+    """Digests of four training steps, the trained model's outputs, and its stream, for each cell."""
+    return {f"{name}, {what}": found for name in CELLS for what, found in digests_of(CELLS[name]()).items()}
+
+
+def digests_of(layer: nn.Module) -> dict[str, str]:
+    """Digests of one cell."""
     fs.manual_seed(0)
-    net = nn.Sequential(nn.LSTM(5, 35, num_layers=2), nn.Linear(35, 2))
+    net = nn.Sequential(layer, nn.Linear(35, 2))
+    rng = np.random.default_rng(1)
+    net.load_state_dict({n: 0.3 * rng.standard_normal(p.shape, dtype=F32) for n, p in net.named_parameters()})
     optimizer = optim.Adam(net.parameters(), lr=1e-2)
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((13, 9, 5), dtype=F32), rng.standard_normal((13, 9, 2), dtype=F32)
