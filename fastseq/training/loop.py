@@ -228,7 +228,8 @@ def _optimizer(optimizer: Any, model: Module, learning_rate: float | None) -> Op
     build: Any = optimizer
     if learning_rate is None:
         return build(parameters)
-    _check_rated(optimizer.__name__, "lr" in inspect.signature(build).parameters, learning_rate)
+    rated = "lr" in inspect.signature(build).parameters and not issubclass(optimizer, LBFGS)
+    _check_rated(optimizer.__name__, rated, learning_rate)
     return build(parameters, lr=checks.real("learning_rate", learning_rate, 0.0))
 
 
