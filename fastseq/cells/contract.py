@@ -123,6 +123,11 @@ class CellSpec(NamedTuple):
 _cells: dict[type, dict[str, Callable[..., Any]]] = {}
 
 
+def all_cells() -> list[type]:
+    """Return the weights types of all cells that have been imported."""
+    return list(_cells)
+
+
 def define(
     weights: Any,
     step: Callable[..., Any],

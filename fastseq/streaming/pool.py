@@ -25,12 +25,13 @@ ALONE = 8
 
 
 @cache
-def _kernel_of(cell: Any) -> Any:
+def kernel_of(cell: Any) -> Any:
+    """Return the kernel of one step of many rows, given the weights type of the model's cells."""
     return step.make_pool_step(cell)
 
 
 for _cell in (LSTMWeights, GRUWeights, TanhWeights):  # defined with the module, so that the warm-up knows them
-    _kernel_of(_cell)
+    kernel_of(_cell)
 
 
 class StreamPool:
@@ -72,7 +73,7 @@ class StreamPool:
         self._dtype = dtype
         self._states = np.zeros((self._size, program.state_size), dtype)
         self._marks = np.zeros(self._size, np.int64)
-        self._run = _kernel_of(program.cell or LSTMWeights).compiled(dtype)
+        self._run = kernel_of(program.cell or LSTMWeights).compiled(dtype)
         self._place = program.address
         self._work = 2.0 * program.constants.size
         self._enter(STATES=self._states.ctypes.data, MARKS=self._marks.ctypes.data, STREAMS=self._size)

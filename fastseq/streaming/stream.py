@@ -19,12 +19,13 @@ from fastseq.streaming.program import translate
 
 
 @cache
-def _kernel_of(cell: Any) -> Any:
+def kernel_of(cell: Any) -> Any:
+    """Return the kernel of one step, given the weights type of the model's cells."""
     return make_step(cell)
 
 
 for _cell in (LSTMWeights, GRUWeights, TanhWeights):  # defined with the module, so that the warm-up knows them
-    _kernel_of(_cell)
+    kernel_of(_cell)
 
 
 class Stream:
@@ -58,7 +59,7 @@ class Stream:
     def __init__(self, model: Module) -> None:
         self._program, self._rest = translate(model)
         self._dtype = self._program.vectors.dtype
-        self._run = _kernel_of(self._program.cell or LSTMWeights).compiled(self._dtype)
+        self._run = kernel_of(self._program.cell or LSTMWeights).compiled(self._dtype)
         self._place = self._program.address
         self._output = self._program.vectors[self._program.outputs]
 

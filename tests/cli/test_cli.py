@@ -121,6 +121,22 @@ def test_info_names_versions_threads_and_cache(capsys):
     assert {"numba", "llvmlite", "numpy", "cpu features", "cache folder"} <= set(facts)
 
 
+def test_warmup_of_all_knows_every_cell():
+    code = """
+from fastseq import jit
+from fastseq.cells.contract import all_cells
+from fastseq.cli import main
+
+jit.warmup = lambda dtypes, progress: 0.0
+assert main(["warmup", "--all", "--no-progress"]) == 0
+known = [kernel.name.rpartition(".")[2] for kernel in jit.all_kernels()]
+wanted = [f"{kind}_{cell.__name__}" for cell in all_cells() for kind in ("forward", "backward", "step", "pool_step")]
+print(len(wanted), sorted(set(wanted) - set(known)), len(known) - len(set(known)))
+"""
+    done = python_m(code=code)
+    assert done.stdout.splitlines()[-1] == f"{4 * 10} [] 0", done.stderr
+
+
 def test_warmup_compiles_and_says_where(capsys):
     assert main(["warmup", "--no-progress"]) == 0
     out = capsys.readouterr().out

@@ -10,13 +10,13 @@ from fastseq import nn
 from fastseq.cells.lstm import LSTMWeights
 from fastseq.sequence import step
 from fastseq.streaming.program import translate
-from fastseq.streaming.stream import _kernel_of
+from fastseq.streaming.stream import kernel_of
 
 DTYPES = [np.float32, np.float64]
 
 
 def kernel_for(dtype):
-    return _kernel_of(LSTMWeights).compiled(np.dtype(dtype))
+    return kernel_of(LSTMWeights).compiled(np.dtype(dtype))
 
 
 def guarded(program, margin: int = 32):
