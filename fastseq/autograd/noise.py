@@ -1,12 +1,15 @@
-"""Dropout inside fused nodes: two keys instead of a stored mask (see `fastseq.simd.noise`)."""
+"""Dropout, inside fused nodes and alone: two keys instead of a stored mask (see `fastseq.simd.noise`)."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastseq import checks
+from fastseq.autograd.operands import array
+from fastseq.autograd.tensor import Tensor, record
+from fastseq.simd.drop import drop
 
 
 class Noise(NamedTuple):
@@ -58,3 +61,17 @@ def numbers_of(noise: Noise | None) -> tuple[np.ndarray, float]:
         What `noise_of` returned.
     """
     return (SILENT, 1.0) if noise is None else (noise.numbers, noise.share)
+
+
+def under_noise(x: Any, noise: Noise | None) -> Tensor:
+    """Return x with some elements times zero and the others scaled, as one node.
+
+    Parameters
+    ----------
+    x
+        Any shape.
+    noise
+        What `noise_of` returned.
+    """
+    numbers, factor = numbers_of(noise)
+    return record(drop(array(x), numbers, factor), (x,), (lambda g: drop(g, numbers, factor),))

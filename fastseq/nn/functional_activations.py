@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastseq import checks
 from fastseq.autograd import elementary
+from fastseq.autograd.noise import noise_of, under_noise
 from fastseq.autograd.operands import array
 from fastseq.autograd.tensor import Tensor, record
 from fastseq.nn.init import generator
@@ -177,15 +178,11 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
 
     Notes
     -----
-    Draws from ``fastseq.nn.init.generator()``, float32 numbers for any dtype: a seed drops the same elements in
-    float32 and float64. Srivastava et al., "Dropout", JMLR 15, 2014, in its inverted form.
+    Draws two keys from ``fastseq.nn.init.generator()``; which elements are dropped follows from them and the elements'
+    numbers (see ``fastseq.simd.noise``): a seed drops the same ones in float32 and float64. Srivastava et al.,
+    "Dropout", JMLR 15, 2014, in its inverted form.
     """
     p = checks.real("p", p, 0.0, 1.0)
     if not training or p == 0.0:
         return x if isinstance(x, Tensor) else Tensor(x)
-    data = array(x)
-    kept = generator().random(data.shape, np.float32) >= p
-    factor = kept.astype(data.dtype)
-    if p < 1.0:
-        factor *= 1 / (1 - p)
-    return record(data * factor, (x,), (lambda g: g * factor,))
+    return under_noise(x, noise_of(p, generator()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import fastseq as fs
 from fastseq.autograd import Tensor
 from fastseq.nn import functional
 from fastseq.nn.dropout import Dropout, VariationalDropout
@@ -35,6 +36,26 @@ def test_a_seed_repeats_it_in_both_dtypes():
     assert (results[0] == results[1]).all()
     assert (results[0] == results[2]).all()
     assert (Dropout(0.3)(np.ones((8, 8))).numpy() != 0).tolist() != results[0].tolist()
+
+
+@pytest.mark.usefixtures("threads")
+def test_any_size_memory_and_number_of_threads(rng):
+    for shape in ((1,), (3, 5), (7, 33), (260, 300)):
+        x = rng.standard_normal(shape).astype(np.float32)
+        found = []
+        for count in (fs.get_num_threads(), 1):
+            fs.set_num_threads(count)
+            manual_seed(3)
+            found.append(functional.dropout(x, 0.5).numpy())
+            manual_seed(3)
+            found.append(functional.dropout(np.asfortranarray(x), 0.5).numpy())
+        assert len({one.tobytes() for one in found}) == 1
+        assert ((found[0] == 0) | (found[0] == 2 * x)).all()
+
+
+def test_nan_is_seen_even_where_it_is_dropped():
+    out = functional.dropout(np.full(1000, np.nan), 0.5).numpy()
+    assert np.isnan(out).all()
 
 
 def test_evaluation_and_the_extremes():

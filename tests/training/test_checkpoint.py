@@ -85,7 +85,7 @@ def test_resuming_after_any_epoch_changes_no_bit(way, tmp_path):
     whole = model()
     (tmp_path / "whole").mkdir()
     expected = run(whole, tmp_path / "whole", **options)
-    for die in (1, 2, 5):
+    for die in sorted({1, 2, len(expected.epoch) - 1}):
         folder = tmp_path / f"{die}"
         folder.mkdir()
         with pytest.raises(RuntimeError, match="lights out"):
