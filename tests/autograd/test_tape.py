@@ -160,8 +160,10 @@ def test_long_chains_need_no_recursion(keep):
             kept.append(y)
     y.backward()
     assert x.grad.item() == 1.0
-    # One that is dropped without a backward pass comes apart without recursion as well.
-    y = x
+
+
+def test_a_long_chain_that_nobody_wants_comes_apart_without_recursion():
+    y = leaf(1.0)
     for _ in range(100_000):
         y = (y + 1) * 1.0
     del y
