@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -17,6 +16,7 @@ from fastseq.scoring.conversion import Where
 from fastseq.scoring.errors import ScoringError
 from fastseq.scoring.list_format import list_blocks
 from fastseq.scoring.long_format import long_blocks
+from fastseq.scoring.network import Network
 from fastseq.scoring.series import SeriesBlock
 
 _WINDOW_STEPS = 1 << 18  # steps to gather before series are sorted by length and scored
@@ -44,9 +44,11 @@ def score_batches(
     ----------
     model
         Called as ``model(x, lengths=lengths)`` with x (B, T, F) and integer lengths (B,), gives a Tensor (B, C), or
-        (B, T, C), of which each row's last valid step is taken. A Module is put into evaluation mode meanwhile.
+        (B, T, C), of which each row's last valid step is taken; (B,) is taken for C = 1, and of a tuple the first. A
+        Module is put into evaluation mode meanwhile; one that takes no lengths gets series of one length at a time.
     batches
-        Record batches of one schema. A table's ``to_batches()`` will do.
+        Record batches of one schema; or a table that hands them out by the Arrow protocol: of pyarrow, a data frame
+        of pandas, polars or narwhals, a relation of DuckDB.
     id
         Name of the column that tells series apart.
     time
@@ -73,27 +75,28 @@ def score_batches(
     Memory is constant but for the longest series and eight bytes per id.
     """
     checks.integer("batch_size", batch_size, 1)
-    stream = iter(batches)
+    network = Network(model)
+    stream = _record_batches(batches)
     first = next(stream, None)
     if first is None:
         return
     columns = choose_columns(
-        first.schema, id=id, time=time, features=features, input_size=input_size_of(model), source="batches"
+        first.schema, id=id, time=time, features=features, input_size=network.input_size, source="batches"
     )
     rows = (piece for batch in chain((first,), stream) for piece in _cut(batch))
-    for batch, _ in predict_batches(model, rows, columns, batch_size, lambda row: f"row {row + 1}"):
+    for batch, _ in predict_batches(network, rows, columns, batch_size, lambda row: f"row {row + 1}"):
         yield batch
 
 
 def predict_batches(
-    model: Callable[..., Any], batches: Iterable[Any], columns: Columns, batch_size: int, where: Where
+    network: Network, batches: Iterable[Any], columns: Columns, batch_size: int, where: Where
 ) -> Iterator[tuple[Any, int]]:
     """Score a stream of record batches whose columns are known.
 
     Parameters
     ----------
-    model
-        As in `score_batches`.
+    network
+        The model.
     batches
         Record batches that hold ``columns.names``.
     columns
@@ -108,60 +111,25 @@ def predict_batches(
     tuple
         A record batch of predictions, and how many observations it stands for.
     """
-    size, dtype = input_size_of(model), dtype_of(model)
     window: list[SeriesBlock] = []
     steps = series = 0
     blocks = (
-        list_blocks(batches, columns, dtype, size, where)
+        list_blocks(batches, columns, network.dtype, network.input_size, where)
         if columns.lists
-        else long_blocks(batches, columns, dtype, where)
+        else long_blocks(batches, columns, network.dtype, where)
     )
     for block in blocks:
         window.append(block)
         steps, series = steps + len(block.values), series + len(block.lengths)
         if steps >= _WINDOW_STEPS or series >= 16 * batch_size:
-            yield _predict_window(model, window, columns, batch_size, where), steps
+            yield _predict_window(network, window, columns, batch_size, where), steps
             window, steps, series = [], 0, 0
     if window:
-        yield _predict_window(model, window, columns, batch_size, where), steps
-
-
-def input_size_of(model: Any) -> int | None:
-    """Return how many features a model takes: the first ``input_size`` or ``in_features`` among its modules."""
-    modules = model.modules() if hasattr(model, "modules") else ()
-    for module in modules:
-        for name in ("input_size", "in_features"):
-            size = getattr(module, name, None)
-            if isinstance(size, int):
-                return size
-    return None
-
-
-def dtype_of(model: Any) -> np.dtype:
-    """Return the dtype of a model's first parameter, float32 where it has none."""
-    parameters = model.parameters() if hasattr(model, "parameters") else ()
-    return next((np.dtype(parameter.dtype) for parameter in parameters), np.dtype(np.float32))
-
-
-@contextmanager
-def evaluating(model: Any) -> Iterator[None]:
-    """Switch a model to evaluation without gradients, and every module of it back to its mode afterwards."""
-    from fastseq.autograd import no_grad
-
-    modules = list(model.modules()) if hasattr(model, "modules") else []
-    modes = [module.training for module in modules]
-    if modules:
-        model.eval()
-    try:
-        with no_grad():
-            yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
+        yield _predict_window(network, window, columns, batch_size, where), steps
 
 
 def _predict_window(
-    model: Callable[..., Any], window: list[SeriesBlock], columns: Columns, batch_size: int, where: Where
+    network: Network, window: list[SeriesBlock], columns: Columns, batch_size: int, where: Where
 ) -> Any:
     """Score some series in batches of similar length and give the predictions in input order."""
     pa = require("pyarrow", "data")
@@ -171,26 +139,24 @@ def _predict_window(
     ids = pa.concat_arrays([block.ids for block in window])
     starts = np.cumsum(lengths) - lengths
     predictions: NDArray[Any] | None = None
-    for rows in _buckets(lengths, batch_size):
+    for rows in _buckets(lengths, batch_size, network.takes_lengths):
         steps = np.arange(int(lengths[rows[0]]))
         valid = steps < lengths[rows, None]
         inputs = np.zeros((len(rows), len(steps), values.shape[1]), values.dtype)
         inputs[valid] = values[(starts[rows, None] + steps)[valid]]
         try:
-            with evaluating(model):  # not around the loop of yields: the caller's mode is not ours to change
-                outputs = model(inputs, lengths=lengths[rows])
+            found = network.predict(inputs, lengths[rows])
+        except ScoringError:
+            raise
         except ValueError as error:
             raise ScoringError(f"{where(int(first_rows[rows[0]]))}: the model refused the series: {error}") from error
-        found = np.asarray(outputs.numpy() if hasattr(outputs, "numpy") else outputs)
-        if found.ndim == 3 and found.shape[:2] == inputs.shape[:2]:
-            found = found[np.arange(len(rows)), lengths[rows] - 1]
-        if found.ndim != 2 or len(found) != len(rows):
-            raise ScoringError(
-                f"model: expected predictions of shape ({len(rows)}, C) or ({len(rows)}, {len(steps)}, C), "
-                f"found {found.shape}"
-            )
         if predictions is None:
             predictions = np.empty((len(lengths), found.shape[1]), found.dtype)
+        if found.shape[1] != predictions.shape[1]:
+            raise ScoringError(
+                f"model: expected as many predictions for every series, found {predictions.shape[1]} and "
+                f"{found.shape[1]} for series of {len(steps)} steps"
+            )
         predictions[rows] = found
     assert predictions is not None
     width = predictions.shape[1]
@@ -202,14 +168,28 @@ def _predict_window(
     )
 
 
-def _buckets(lengths: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:
-    """Yield series numbers in batches, longest first, bounded in series and in padded steps."""
+def _buckets(lengths: NDArray[np.int64], batch_size: int, mixed: bool) -> Iterator[NDArray[np.int64]]:
+    """Yield series numbers in batches, longest first, bounded in series and padded steps; not mixed, of one length."""
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
-        count = max(1, min(batch_size, _BATCH_STEPS // max(1, int(lengths[order[start]]))))
-        yield order[start : start + count]
-        start += count
+        longest = int(lengths[order[start]])
+        count = max(1, min(batch_size, _BATCH_STEPS // max(1, longest)))
+        rows = order[start : start + count]
+        rows = rows if mixed else rows[lengths[rows] == longest]
+        yield rows
+        start += len(rows)
+
+
+def _record_batches(batches: Any) -> Iterator[Any]:
+    """Return the record batches of whatever was given."""
+    if hasattr(batches, "__arrow_c_stream__"):
+        return iter(require("pyarrow", "data").RecordBatchReader.from_stream(batches))
+    if hasattr(batches, "__arrow_c_array__"):
+        return iter([require("pyarrow", "data").record_batch(batches)])
+    if isinstance(batches, str) or not isinstance(batches, Iterable):
+        raise checks.kind_error("batches", "record batches, a table or a data frame", batches)
+    return iter(batches)
 
 
 def _cut(batch: Any) -> Iterator[Any]:

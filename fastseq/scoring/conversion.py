@@ -26,7 +26,7 @@ def take_ids(array: Any, name: str, at: Where) -> Any:
     Parameters
     ----------
     array
-        Arrow array of any hashable kind, dictionary-encoded or not.
+        Arrow array of any kind but a nested one, dictionary-encoded or not.
     name
         Name of the column.
     at
@@ -35,22 +35,41 @@ def take_ids(array: Any, name: str, at: Where) -> Any:
     Raises
     ------
     ScoringError
-        If an id is null or empty text.
+        If an id is null, NaN or empty text.
     """
-    types, compute = require("pyarrow", "data").types, require("pyarrow.compute", "data")
+    pa, compute = require("pyarrow", "data"), require("pyarrow.compute", "data")
+    types = pa.types
     array = array.dictionary_decode() if types.is_dictionary(array.type) else array
+    for is_view, plain in (("is_string_view", pa.large_string()), ("is_binary_view", pa.large_binary())):
+        if getattr(types, is_view, lambda _: False)(array.type):  # Arrow cannot take from views yet
+            array = array.cast(plain)
     refuse_nulls(array, name, "an id", at)
     if types.is_string(array.type) or types.is_large_string(array.type):
         empty = to_numpy(compute.equal(array, ""))
         if empty.any():
             raise ScoringError(f"{at(_first(empty))}: expected an id in column {name!r}, found an empty cell")
+    if types.is_floating(array.type):
+        missing = np.isnan(to_numpy(array))
+        if missing.any():
+            raise ScoringError(f"{at(_first(missing))}: expected an id in column {name!r}, found nan")
     return array
 
 
-def id_keys(ids: Any) -> list[Any]:
-    """Return one hashable Python value per id, the same for the same id."""
+def comparable(ids: Any) -> Any:
+    """Return ids in a type that Arrow can compare."""
+    return getattr(ids, "storage", ids)
+
+
+def id_keys(ids: Any) -> list[int]:
+    """Return one 64-bit number per id: the same for the same id, and for others the same by rare chance only."""
     pa = require("pyarrow", "data")
-    return (_ticks(ids) if pa.types.is_temporal(ids.type) else ids).to_pylist()
+    ids = comparable(ids)
+    found = (_ticks(ids) if pa.types.is_temporal(ids.type) else ids).to_pylist()
+    if pa.types.is_integer(ids.type) or pa.types.is_temporal(ids.type):
+        return [value - (value >> 63 << 64) for value in found] if ids.type == pa.uint64() else found
+    if not found or isinstance(found[0], (str, bytes, bool)):
+        return [hash(value) for value in found]
+    return [hash(str(value + 0)) for value in found]  # Python gives -1.0 and -2.0 one hash; 0 and -0.0 are one id
 
 
 def take_numbers(array: Any, name: str, dtype: np.dtype, at: Where) -> NDArray[Any]:
@@ -59,7 +78,7 @@ def take_numbers(array: Any, name: str, dtype: np.dtype, at: Where) -> NDArray[A
     Parameters
     ----------
     array
-        Arrow array of integers, floats or decimals.
+        Arrow array of integers, floats, decimals or booleans.
     name
         Name of the column.
     dtype
@@ -74,7 +93,7 @@ def take_numbers(array: Any, name: str, dtype: np.dtype, at: Where) -> NDArray[A
     """
     pa = require("pyarrow", "data")
     refuse_nulls(array, name, "a finite number", at)
-    if pa.types.is_decimal(array.type):
+    if pa.types.is_decimal(array.type) or pa.types.is_dictionary(array.type):
         array = array.cast(pa.float64())
     with np.errstate(over="ignore"):
         values = to_numpy(array).astype(dtype)
@@ -103,11 +122,15 @@ def take_times(array: Any, name: str, at: Where) -> NDArray[Any]:
         If the column is of another type or a cell is null or NaN.
     """
     types = require("pyarrow", "data").types
+    array = array.dictionary_decode() if types.is_dictionary(array.type) else array
     refuse_nulls(array, name, "a time", at)
     if types.is_temporal(array.type):
         return to_numpy(_ticks(array))
     if not (types.is_integer(array.type) or types.is_floating(array.type)):
-        raise ScoringError(f"{at(0)}: expected times or numbers in column {name!r}, found {array.type}")
+        raise ScoringError(
+            f"{at(0)}: expected timestamps, dates or numbers in column {name!r}, found {array.type}; where rows are "
+            "in order anyway, no time column need be named (time=None, --no-time)"
+        )
     times = to_numpy(array)
     if times.dtype.kind == "f" and np.isnan(times).any():
         raise ScoringError(f"{at(_first(np.isnan(times)))}: expected a time in column {name!r}, found nan")

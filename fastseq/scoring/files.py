@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time as clock
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from fastseq import checks
-from fastseq.scoring.batches import input_size_of, predict_batches
+from fastseq.scoring.batches import predict_batches
 from fastseq.scoring.columns import choose_columns
 from fastseq.scoring.errors import ScoringError
+from fastseq.scoring.network import Network
 from fastseq.scoring.outputs import PredictionWriter, output_paths, staged
 from fastseq.scoring.sources import SUFFIXES, Source, open_source, suffix_of
 
@@ -78,8 +79,9 @@ def score(
     time
         Name of the column that must ascend within a series; None checks nothing. Not needed with list columns.
     features
-        Names of the feature columns in the order of the model's inputs; None takes all other numeric columns in
-        the order of the file.
+        Names of the feature columns in the order of the model's inputs. None takes those that the model file names
+        (``fastseq.save(model, path, metadata={"features": [...]})``), else all other numeric columns in the order of
+        the file.
     batch_size
         Largest number of series per call of the model. It changes no bit of the predictions.
     progress
@@ -105,11 +107,9 @@ def score(
     """
     checks.integer("batch_size", batch_size, 1)
     begin = clock.perf_counter()
-    given = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
-    files, many = _expand([Path(item) for item in given])
+    files, many = _expand(_paths(inputs))
     targets = output_paths(files, Path(output), many=many)
-    network: Any = _loaded(model)
-    size = input_size_of(network)
+    network, trained_on = _opened(model)
     rows = series = 0
     total = sum(path.stat().st_size for path in files)
     with (
@@ -122,8 +122,8 @@ def score(
                 source.schema,
                 id=id,
                 time=time,
-                features=features,
-                input_size=size,
+                features=trained_on if features is None else features,
+                input_size=network.input_size,
                 source=str(path),
                 doubtful=source.doubtful,
             )
@@ -140,13 +140,29 @@ def score(
     return ScoreSummary(rows, series, clock.perf_counter() - begin, tuple(target for target, _ in targets))
 
 
-def _loaded(model: Callable[..., Any] | PathLike) -> Any:
-    """Return the model, read from its file if it is a path."""
+def _opened(model: Callable[..., Any] | PathLike) -> tuple[Network, list[str] | None]:
+    """Return the model, read from its file if it is a path, and the names of the features it was trained on."""
     if not isinstance(model, (str, os.PathLike)):
-        return model
-    from fastseq.persistence import load
+        return Network(model), None
+    from fastseq.persistence import load, read_metadata
 
-    return load(model)
+    names: Any = read_metadata(model).get("features")
+    network = Network(load(model))
+    given = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return network, names if given and len(names) == network.input_size else None
+
+
+def _paths(inputs: Any) -> list[Path]:
+    """Return the inputs as paths."""
+    if isinstance(inputs, (str, os.PathLike)):
+        return [Path(inputs)]
+    if hasattr(inputs, "__arrow_c_stream__") or not isinstance(inputs, Iterable):
+        raise checks.kind_error("inputs", "paths of files or folders (score_batches takes tables)", inputs)
+    found = list(inputs)
+    for number, item in enumerate(found):
+        if not isinstance(item, (str, os.PathLike)):
+            raise checks.kind_error(f"inputs[{number}]", "the path of a file or folder", item)
+    return [Path(item) for item in found]
 
 
 def _watched(source: Source, columns: Any, bar: Any) -> Iterator[Any]:

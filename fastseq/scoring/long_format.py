@@ -12,6 +12,7 @@ from fastseq.checks import require
 from fastseq.scoring.columns import Columns
 from fastseq.scoring.conversion import (
     Where,
+    comparable,
     id_keys,
     refuse_disorder,
     shifted,
@@ -99,8 +100,8 @@ class _Cutter:
 
     def _begins(self, ids: Any) -> NDArray[np.bool_]:
         """Say which rows begin a series (N,)."""
-        new = np.empty(len(ids), bool)
-        new[0] = self._id is None or not self._id.equals(ids.slice(0, 1))
+        new, ids = np.empty(len(ids), bool), comparable(ids)
+        new[0] = self._id is None or not comparable(self._id).equals(ids.slice(0, 1))
         if len(ids) > 1:
             new[1:] = to_numpy(require("pyarrow.compute", "data").not_equal(ids[1:], ids[:-1]))
         return new

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 class SeenIds:
-    """A growing set of 64-bit hashes: a small Python set in front of sorted arrays that double in size.
+    """A growing set of 64-bit keys: a small Python set in front of sorted arrays that double in size.
 
     Parameters
     ----------
     recent_size
-        How many of the newest hashes the front holds before they are merged into an array.
+        How many of the newest keys the front holds before they are merged into an array.
     """
 
     def __init__(self, recent_size: int = 1 << 16) -> None:
@@ -25,11 +25,10 @@ class SeenIds:
     def __len__(self) -> int:
         return len(self._recent) + sum(map(len, self._levels))
 
-    def add(self, ids: Iterable[object]) -> int:
-        """Add ids and return the position of the first that was there before, or -1."""
-        hashes = [hash(value) for value in ids]
-        known = self._known(np.array(hashes, np.int64))
-        for position, value in enumerate(hashes):
+    def add(self, keys: Sequence[int]) -> int:
+        """Add the keys of ids and return the position of the first that was there before, or -1."""
+        known = self._known(np.array(keys, np.int64))
+        for position, value in enumerate(keys):
             if known[position] or value in self._recent:
                 return position
             self._recent.add(value)
@@ -37,11 +36,11 @@ class SeenIds:
             self._merge()
         return -1
 
-    def _known(self, hashes: NDArray[np.int64]) -> NDArray[np.bool_]:
-        known = np.zeros(len(hashes), bool)
+    def _known(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+        known = np.zeros(len(keys), bool)
         for level in self._levels:
-            place = np.minimum(np.searchsorted(level, hashes), len(level) - 1)
-            known |= level[place] == hashes
+            place = np.minimum(np.searchsorted(level, keys), len(level) - 1)
+            known |= level[place] == keys
         return known
 
     def _merge(self) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from fastseq.checks import require
-from fastseq.scoring.columns import Columns, is_number
+from fastseq.scoring.columns import Columns, is_flag, is_number
 from fastseq.scoring.errors import ScoringError
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".pq")
@@ -32,6 +33,13 @@ _EMPTY = (
     "nan",
     "null",
 )  # what Arrow takes for a missing number
+_OTHERS = {
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"PAR1": "Parquet data (.parquet)",
+    b"PK\x03\x04": "a zip archive or workbook",
+    b"\x1f\x8b": "gzip data (.csv.gz)",
+}  # how files begin that are taken for CSV
 _CSV_BLOCK = 1 << 20  # bytes that Arrow parses at a time
 _PARQUET_BYTES = 8 << 20  # aim for record batches of this size, uncompressed
 _PARQUET_ROWS = 1 << 16
@@ -78,7 +86,18 @@ def open_source(path: Path, id: str) -> Source:
         raise ScoringError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}, found {path.suffix or 'none'}")
     if path.stat().st_size == 0:
         raise ScoringError(f"{path}: expected a table, found an empty file")
-    return ParquetSource(path) if suffix in (".parquet", ".pq") else CsvSource(path, id)
+    if suffix in (".parquet", ".pq"):
+        return ParquetSource(path)
+    with path.open("rb") as file:
+        start = file.read(4)
+    zipped = suffix == ".csv.gz"
+    found = next((what for begin, what in _OTHERS.items() if start.startswith(begin)), None)
+    found = found or ("bytes that are no text" if b"\0" in start and not zipped else None)
+    if zipped and not start.startswith(b"\x1f\x8b"):
+        raise ScoringError(f"{path}: expected gzip data, found {found or 'something else'}")
+    if found and not zipped:
+        raise ScoringError(f"{path}: expected CSV text in UTF-8, found {found}")
+    return CsvSource(path, id)
 
 
 class ParquetSource:
@@ -141,8 +160,10 @@ class CsvSource:
         pa = require("pyarrow", "data")
         self.path, self.size, self._id = path, path.stat().st_size, id
         rows = self._rows()
-        if next(rows, None) is None:
+        header = next(rows, None)
+        if header is None:
             raise ScoringError(f"{path}: expected a header line, found an empty file")
+        self._refuse_other_bytes(*header)
         if next(rows, None) is None:
             raise ScoringError(f"{path}: expected at least one row below the header, found none")
         try:
@@ -151,13 +172,15 @@ class CsvSource:
                 self.schema = reader.schema
         except (pa.ArrowException, OSError, EOFError) as error:
             self._explain(error, ())
-        text = [field.name for field in self.schema if pa.types.is_string(field.type)]
-        self.doubtful = tuple(name for name in text if _begins_with_number(first.column(name)))
+        self._first = first
+        text = [number for number, field in enumerate(self.schema) if pa.types.is_string(field.type)]
+        self.doubtful = tuple(self.schema.names[at] for at in text if _begins_with_number(first.column(at)))
 
     def batches(self, columns: Columns) -> Iterator[tuple[Any, int]]:
         """Yield record batches of the named columns, each with how many bytes of the file were read so far."""
         pa = require("pyarrow", "data")
-        kinds = {columns.id: pa.string(), **dict.fromkeys(columns.features, pa.float64())}
+        flags = {name: pa.bool_() for name in columns.features if is_flag(self.schema.field(name).type)}
+        kinds = {columns.id: pa.string(), **dict.fromkeys(columns.features, pa.float64()), **flags}
         if columns.time is not None:
             kinds[columns.time] = self._time_type(columns.time)
         try:
@@ -165,7 +188,7 @@ class CsvSource:
                 for batch in reader:
                     yield batch, min(self._raw.tell(), self.size)
         except (pa.ArrowException, OSError, EOFError) as error:
-            self._explain(error, columns.features, columns.time)
+            self._explain(error, [name for name in columns.features if name not in flags], columns.time)
 
     def where(self, row: int) -> str:
         """Name the file and the line, counted from 1; the file is read again to find it."""
@@ -180,8 +203,16 @@ class CsvSource:
         kind = self.schema.field(name).type
         if is_number(kind) or pa.types.is_time(kind):
             return kind
-        stamp = pa.types.is_timestamp(kind)
-        return pa.timestamp("ns" if stamp and kind.unit == "ns" else "us", kind.tz if stamp else None)
+        if pa.types.is_timestamp(kind):
+            return pa.timestamp("ns" if kind.unit == "ns" else "us", kind.tz)
+        # Cells of several forms: the first says which it should have been, and one of the others is reported.
+        first = next((cell for cell in map(str, self._first.column(name).to_pylist()) if cell.strip()), "")
+        zoned = pa.timestamp("us", "UTC")
+        return (
+            zoned
+            if _is_time_text(first, zoned) and not _is_time_text(first, pa.timestamp("us"))
+            else pa.timestamp("us")
+        )
 
     def _open(self) -> Any:
         pa = require("pyarrow", "data")
@@ -198,16 +229,22 @@ class CsvSource:
         )
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield line number and cells of every row that is not blank, the header first, slowly."""
+        """Yield the number of the first line and the cells of every row that is not blank, the header first, slowly."""
         opener = gzip.open if self.path.name.lower().endswith(".gz") else open
         with opener(self.path, "rt", encoding="utf-8-sig", errors="replace", newline="") as text:
-            rows = csv.reader(text)
+            rows, line = csv.reader(text), 1
             try:
                 for cells in rows:
                     if cells:
-                        yield rows.line_num, cells
+                        yield line, cells
+                    line = rows.line_num + 1
             except (csv.Error, OSError, EOFError) as error:
-                raise ScoringError(f"{self.path}, line {rows.line_num}: expected CSV, found: {error}") from error
+                hint = " (a quote that is never closed?)" if "field limit" in str(error) else ""
+                raise ScoringError(f"{self.path}, line {line}: expected CSV, found: {error}{hint}") from error
+
+    def _refuse_other_bytes(self, line: int, cells: list[str], error: Exception | None = None) -> None:
+        if any("\ufffd" in cell for cell in cells):
+            raise ScoringError(f"{self.path}, line {line}: expected UTF-8 text, found other bytes") from error
 
     def _explain(self, error: Exception, numbers: Sequence[str], time: str | None = None) -> NoReturn:
         """Find the line that Arrow's parser stumbled over and raise ScoringError."""
@@ -220,27 +257,38 @@ class CsvSource:
                 raise ScoringError(
                     f"{self.path}, line {line}: expected {len(names)} cells as in the header, found {len(cells)}"
                 ) from error
-            if any("\ufffd" in cell for cell in cells):
-                raise ScoringError(f"{self.path}, line {line}: expected UTF-8 text, found other bytes") from error
+            self._refuse_other_bytes(line, cells, error)
             for name, cell in zip(names, cells, strict=True):
                 if name in numbers and not _is_number_text(cell):
                     raise ScoringError(
                         f"{self.path}, line {line}: expected a number in column {name!r}, found {cell!r}"
                     ) from error
-                if name == time and not self._is_time_text(name, cell):
+                if name == time and not _is_time_text(cell, self._time_type(name)):
                     raise ScoringError(
-                        f"{self.path}, line {line}: expected a time like 2010-11-26 20:00:00 "
-                        f"in column {name!r}, found {cell!r}"
+                        f"{self.path}, line {line}: expected {_like(self._time_type(name))} in column {name!r}, "
+                        f"found {cell!r}"
                     ) from error
         raise ScoringError(f"{self.path}: expected a CSV table, found: {_first_line(error)}") from error
 
-    def _is_time_text(self, name: str, cell: str) -> bool:
-        pa = require("pyarrow", "data")
-        try:
-            pa.array([cell.strip() or None], pa.string()).cast(self._time_type(name))
-        except pa.ArrowInvalid:
-            return False
-        return True
+
+def _is_time_text(cell: str, kind: Any) -> bool:
+    """Return whether Arrow reads a cell as a time of a type, or as an empty one."""
+    pa = require("pyarrow", "data")
+    if pa.types.is_time(kind):
+        return cell in _EMPTY or re.fullmatch(r"\d\d:\d\d(:\d\d(\.\d{1,9})?)?", cell) is not None
+    try:
+        pa.array([None if cell in _EMPTY else cell], pa.string()).cast(kind)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _like(kind: Any) -> str:
+    """Say what times of a type look like."""
+    types = require("pyarrow", "data").types
+    if types.is_timestamp(kind):
+        return f"a time like 2010-11-26 20:00:00{'' if kind.tz is None else 'Z'}"
+    return "a time of day like 20:00:00, as above," if types.is_time(kind) else "a number, as above,"
 
 
 def _begins_with_number(cells: Any) -> bool:
@@ -252,6 +300,8 @@ def _is_number_text(cell: str) -> bool:
     """Return whether Arrow reads a cell as a number or as an empty one."""
     if cell.strip() in _EMPTY:
         return True
+    if not cell.isascii():  # Python knows more digits
+        return False
     try:
         float(cell)
     except ValueError:

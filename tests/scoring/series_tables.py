@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from fastseq.scoring import score
 
 
 def weighted_sum(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -46,3 +52,23 @@ def list_table(series: list[np.ndarray]) -> pa.Table:
 def expected(series: list[np.ndarray]) -> np.ndarray:
     """What `weighted_sum` gives for each series."""
     return np.array([(one @ np.arange(1, one.shape[1] + 1)).sum() for one in series], np.float32)
+
+
+def write(table: pa.Table, path: Path) -> Path:
+    """Write a table as the suffix says."""
+    if path.suffix == ".parquet":
+        pq.write_table(table, path, row_group_size=50)
+    else:
+        with pa.CompressedOutputStream(path, "gzip") if path.suffix == ".gz" else path.open("wb") as stream:
+            pa.csv.write_csv(table, stream)
+    return path
+
+
+def read(path: Path) -> pa.Table:
+    """Read a table as the suffix says."""
+    return pq.read_table(path) if path.suffix == ".parquet" else pa.csv.read_csv(path)
+
+
+def quiet(model, inputs, output, **options):
+    """Score without a bar."""
+    return score(model, inputs, output, progress=False, **options)

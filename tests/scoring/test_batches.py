@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -206,6 +208,117 @@ def test_bad_arguments():
             )
         )
     with pytest.raises(
-        ScoringError, match=r"model: expected predictions of shape \(1, C\) or \(1, 2, C\), found \(1,\)"
+        ScoringError, match=r"model: expected predictions of shape \(1, C\) or \(1, 2, C\), found \(3,\) of float64"
     ):
-        list(score_batches(lambda x, lengths: np.zeros(1), batches))
+        list(score_batches(lambda x, lengths: np.zeros(3), batches))
+    for wrong in (None, {"a": 1}, np.zeros((1, 0)), np.zeros((1, 1), complex), np.array([["text"]])):
+        with pytest.raises(ScoringError, match="model: expected predictions of shape"):
+            list(score_batches(lambda x, lengths, wrong=wrong: wrong, batches))
+    with pytest.raises(ScoringError, match="model: expected as many predictions for every series, found 5 and 2"):
+        table = long_table(ragged([2, 5]))
+        list(score_batches(lambda x, lengths: np.zeros(x.shape[:2]), table.to_batches(), batch_size=1))
+    with pytest.raises(TypeError, match="model: expected a model, or the path of one"):
+        list(score_batches(None, batches))
+    for wrong in ("in.csv", 3):
+        with pytest.raises(TypeError, match="batches: expected record batches, a table or a data frame"):
+            list(score_batches(weighted_sum, wrong))
+
+
+@pytest.mark.parametrize(
+    ("features", "kind", "message"),
+    [
+        ("abc", TypeError, "features: expected a list of column names, got 'abc'"),
+        ([1, 2, 3], TypeError, "features: expected a list of column names"),
+        ([], ValueError, "features: expected at least one column name"),
+        (["a", "a"], ScoringError, "features: expected columns that differ .*found 'a' twice"),
+        (["a", "unique_id"], ScoringError, "features: expected columns that differ .*found 'unique_id' as the id"),
+    ],
+)
+def test_features_are_names_of_columns(features, kind, message):
+    with pytest.raises(kind, match=message):
+        list(score_batches(weighted_sum, long_table(ragged([2])).to_batches(), features=features))
+
+
+def test_the_time_may_be_a_feature_and_flags_are_numbers_where_they_are_named():
+    table = pa.table({"unique_id": ["p", "p", "q"], "ds": [1, 2, 7], "on": [True, False, True]})
+    out = collect(score_batches(weighted_sum, table, features=["ds", "on"]))
+    assert out["prediction"].to_pylist() == [1 + 2 + 2, 7 + 2]
+    with pytest.raises(ScoringError, match=r"found none in unique_id, ds, on; not numeric: on \(bool\)"):
+        list(score_batches(weighted_sum, table))
+    with pytest.raises(ScoringError, match="expected an id column and another time column, found 'ds' for both"):
+        list(score_batches(weighted_sum, table, id="ds"))
+    lists = pa.table({"unique_id": ["p"], "on": [[True, False, True]]})
+    assert collect(score_batches(weighted_sum, lists, features=["on"]))["prediction"].to_pylist() == [2]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [-1, -2, 0, 2**61 - 1],  # pairs that Python's hash does not tell apart
+        [-1.0, -2.0, 0.0, float(2**61 - 1)],
+        [Decimal(-1), Decimal(-2), Decimal("0.50"), Decimal("0.25")],
+        pa.array([0, 2**64 - 1, 2**63, 2**61 - 1], pa.uint64()),
+        pa.array([b"a", b"\xff", b"b", b"c"], pa.binary()),
+        pa.array([b"ab", b"cd", b"ef", b"gh"], pa.binary(2)),
+        pa.array([0, -1, -2, 5], pa.timestamp("us", "UTC")),
+        pa.array([0, -1, -2, 5], pa.duration("s")),
+        pytest.param("uuid", marks=pytest.mark.skipif(not hasattr(pa, "uuid"), reason="pyarrow knows no UUIDs")),
+        pytest.param("view", marks=pytest.mark.skipif(not hasattr(pa, "string_view"), reason="nor views of text")),
+    ],
+    ids=str,
+)
+def test_ids_of_every_kind_are_told_apart(ids):
+    if isinstance(ids, str):
+        made = {"uuid": lambda: pa.array([bytes(15) + bytes([k]) for k in range(4)], pa.uuid())}
+        ids = made.get(ids, lambda: pa.array(["7", "07", "x", "y"], pa.string_view()))()
+    ids = ids if isinstance(ids, pa.Array) else pa.array(ids)
+    series = ragged([2, 3, 1, 2])
+    table = long_table(series)
+    named = pa.array(np.repeat(np.arange(4), [2, 3, 1, 2]))
+    text = pa.large_string() if "view" in str(ids.type) else ids.type
+    plain = ids.cast(text) if ids.type != text else ids
+    table = table.set_column(0, "unique_id", plain.take(named))
+    for rows in (1, 3, 100):
+        out = collect(score_batches(weighted_sum, table.to_batches(rows)))
+        assert out["unique_id"].type == text and out["unique_id"].to_pylist() == plain.to_pylist()
+        assert np.array_equal(out["prediction"].to_numpy(), expected(series))
+    with pytest.raises(ScoringError, match="row 9: expected the rows of a series together"):
+        collect(score_batches(weighted_sum, pa.concat_tables([table, table.slice(0, 1)]).to_batches(2)))
+
+
+def test_an_id_that_is_no_number_is_refused():
+    table = long_table(ragged([2, 3]), [1.5, float("nan")])
+    with pytest.raises(ScoringError, match="row 3: expected an id in column 'unique_id', found nan"):
+        collect(score_batches(weighted_sum, table.to_batches()))
+
+
+def test_text_times_are_refused_with_a_way_out():
+    table = long_table(ragged([2]))
+    table = table.set_column(1, "ds", pa.array(["2026-01-01", "2026-01-02"]))
+    for column in (table["ds"], table["ds"].dictionary_encode()):
+        with pytest.raises(ScoringError, match="expected timestamps, dates or numbers .*found string; .*--no-time"):
+            collect(score_batches(weighted_sum, table.set_column(1, "ds", column)))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "narwhals", "pyarrow", "reader", "batch"])
+def test_tables_and_data_frames(library):
+    series = ragged([3, 1, 2])
+    table = long_table(series)
+    frame = table if library == "pyarrow" else table.to_batches()[0] if library == "batch" else table.to_reader()
+    if library in ("pandas", "polars", "narwhals"):
+        module = pytest.importorskip("polars" if library == "polars" else "pandas")
+        frame = module.from_arrow(table) if library == "polars" else table.to_pandas()
+    if library == "narwhals":
+        frame = pytest.importorskip("narwhals").from_native(frame)
+    out = collect(score_batches(weighted_sum, frame))
+    assert out["unique_id"].to_pylist() == ["s0", "s1", "s2"]
+    assert np.array_equal(out["prediction"].to_numpy(), expected(series))
+
+
+def test_the_index_of_a_filtered_data_frame_is_no_feature():
+    pd = pytest.importorskip("pandas")
+    frame = long_table(ragged([3, 2])).to_pandas().drop(index=[1])
+    assert "__index_level_0__" in pa.table(frame).column_names
+    assert pd.Index([0, 2, 3, 4]).equals(frame.index)
+    out = collect(score_batches(weighted_sum, frame))
+    assert out.column_names == ["unique_id", "prediction"] and out.num_rows == 2

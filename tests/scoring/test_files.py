@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import subprocess
 import sys
 from pathlib import Path
@@ -13,30 +12,22 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from fastseq.scoring import ScoringError, score
-from tests.scoring.series_tables import expected, list_table, long_table, ragged, running, weighted_sum
+import fastseq as fs
+from fastseq import nn
+from fastseq.scoring import ScoringError
+from tests.scoring.series_tables import (
+    expected,
+    list_table,
+    long_table,
+    quiet,
+    ragged,
+    read,
+    running,
+    weighted_sum,
+    write,
+)
 
 SUFFIXES = [".csv", ".csv.gz", ".parquet"]
-
-
-def write(table: pa.Table, path: Path) -> Path:
-    """Write a table as the suffix says."""
-    if path.suffix == ".parquet":
-        pq.write_table(table, path, row_group_size=50)
-    else:
-        with pa.CompressedOutputStream(path, "gzip") if path.suffix == ".gz" else path.open("wb") as stream:
-            pa.csv.write_csv(table, stream)
-    return path
-
-
-def read(path: Path) -> pa.Table:
-    """Read a table as the suffix says."""
-    return pq.read_table(path) if path.suffix == ".parquet" else pa.csv.read_csv(path)
-
-
-def quiet(model, inputs, output, **options):
-    """Score without a bar."""
-    return score(model, inputs, output, progress=False, **options)
 
 
 @pytest.mark.parametrize("into", SUFFIXES)
@@ -57,29 +48,6 @@ def test_list_columns(tmp_path):
     series = ragged([3, 1, 7])
     quiet(running, write(list_table(series), tmp_path / "in.parquet"), tmp_path / "out.parquet")
     assert read(tmp_path / "out.parquet")["prediction_1"].to_pylist() == [3, 1, 7]
-
-
-def test_csv_ids_are_written_as_they_stand(tmp_path):
-    path = tmp_path / "in.csv"
-    path.write_text('unique_id,ds,x\n007,1,1\nNA,1,2\n"a,b",1,3\n"two\nlines",1,4\n')
-    quiet(weighted_sum, path, tmp_path / "out.parquet")
-    assert read(tmp_path / "out.parquet")["unique_id"].to_pylist() == ["007", "NA", "a,b", "two\nlines"]
-
-
-def test_csv_whose_columns_change_their_looks(tmp_path):
-    """Whole numbers, then fractions far below; blank lines; a byte order mark; Windows line ends; no last newline."""
-    lines = [
-        "\ufeffunique_id,ds,x",
-        *[f"s{k},2026-01-01,{k}" for k in range(200_000)],
-        "",
-        "z,2026-01-01T01:30:00.25,0.5",
-    ]
-    path = tmp_path / "in.csv"
-    path.write_text("\r\n".join(lines), encoding="utf-8", newline="")
-    summary = quiet(weighted_sum, path, tmp_path / "out.parquet")
-    out = read(tmp_path / "out.parquet")["prediction"].to_numpy()
-    assert summary.series == 200_001
-    assert np.array_equal(out, np.append(np.arange(200_000), 0.5).astype(np.float32))
 
 
 def test_a_folder_becomes_a_folder_of_parts(tmp_path):
@@ -106,108 +74,6 @@ def test_a_finished_output_is_replaced(tmp_path):
     assert "prediction" in (tmp_path / "out.csv").read_text()
 
 
-GOOD = "unique_id,ds,x,y\na,2026-01-01,1,2\na,2026-01-02,1,2\nb,2026-01-01,1,2\n"
-BAD_CSV = {
-    "no id column": (
-        GOOD.replace("unique_id", "name"),
-        "in.csv: expected an id column 'unique_id', found .* name, ds, x, y",
-    ),
-    "no time column": (GOOD.replace("ds", "when"), "in.csv: expected a time column 'ds', found .* when"),
-    "column twice": (GOOD.replace("x,y", "x,x"), "in.csv: expected every column name once, found 'x' repeatedly"),
-    "no features": ("unique_id,ds,x\na,1,red\n", "in.csv: expected numeric feature columns .* found none"),
-    "text cell": (
-        GOOD.replace("b,2026-01-01,1", "b,2026-01-01,one"),
-        "line 4: expected a number in column 'x', found 'one'",
-    ),
-    "text cell far down": (
-        "unique_id,ds,x\n" + "".join(f"s{k},1,{k}\n" for k in range(150_000)) + "\nz,1,12 kW\n",
-        "line 150003: expected a number in column 'x', found '12 kW'",
-    ),
-    "NaN": (
-        GOOD.replace("b,2026-01-01,1", "b,2026-01-01,NaN"),
-        "line 4: expected a finite number in column 'x', found an empty",
-    ),
-    "empty cell": (
-        GOOD.replace("b,2026-01-01,1", "b,2026-01-01,"),
-        "line 4: expected a finite number in column 'x', found an empty",
-    ),
-    "infinite": (
-        GOOD.replace("b,2026-01-01,1", "b,2026-01-01,-inf"),
-        "line 4: expected a finite float32 in column 'x', found -inf",
-    ),
-    "too large": (
-        GOOD.replace("b,2026-01-01,1", "b,2026-01-01,1e39"),
-        r"line 4: expected a finite float32 .* found 1e\+39",
-    ),
-    "no id": (GOOD.replace("\nb,", "\n,"), "line 4: expected an id in column 'unique_id', found an empty cell"),
-    "no time": (GOOD.replace("a,2026-01-02", "a,"), "line 3: expected a time in column 'ds', found an empty cell"),
-    "not a time": (
-        GOOD.replace("2026-01-02", "2/1/26"),
-        "line 3: expected a time like .* in column 'ds', found '2/1/26'",
-    ),
-    "unsorted": (
-        GOOD.replace("2026-01-02", "2025-12-31"),
-        "line 3: expected ascending times in column 'ds'.*before the one",
-    ),
-    "duplicate": (
-        GOOD.replace("2026-01-02", "2026-01-01"),
-        "line 3: expected ascending times .* found the same time twice",
-    ),
-    "comes back": (
-        GOOD + "a,2026-01-03,1,2\n",
-        "line 5: expected the rows of a series together, found unique_id 'a' again",
-    ),
-    "missing cell": (GOOD + "c,2026-01-03,1\n", "line 5: expected 4 cells as in the header, found 3"),
-    "empty file": ("", "in.csv: expected a table, found an empty file"),
-    "blank file": ("\n\n", "in.csv: expected a header line, found an empty file"),
-    "header only": ("unique_id,ds,x\n", "in.csv: expected at least one row below the header, found none"),
-    "header only, open": ("unique_id,ds,x", "in.csv: expected at least one row below the header, found none"),
-    "semicolons": (
-        GOOD.replace(",", ";"),
-        "in.csv: expected an id column 'unique_id', found the columns unique_id;ds;x;y",
-    ),
-}
-
-
-@pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gzip"])
-@pytest.mark.parametrize("case", BAD_CSV)
-def test_bad_csv(tmp_path, case, zipped):
-    text, message = BAD_CSV[case]
-    path = tmp_path / ("in.csv.gz" if zipped else "in.csv")
-    path.write_bytes(gzip.compress(text.encode()) if zipped else text.encode())
-    if zipped:
-        message = message.replace("in.csv:", "in.csv.gz:").replace("expected a table,", "expected a header line,")
-    with pytest.raises(ScoringError, match=message) as caught:
-        quiet(weighted_sum, path, tmp_path / "out.csv")
-    assert str(caught.value).startswith(str(path))
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_bad_bytes(tmp_path):
-    path = tmp_path / "in.csv"
-    path.write_bytes(b"unique_id,ds,x\na,1,2\n\xff\xfe,1,3\n")
-    with pytest.raises(ScoringError, match="line 3: expected UTF-8 text, found other bytes"):
-        quiet(weighted_sum, path, tmp_path / "out.csv")
-    cut = tmp_path / "cut.csv.gz"
-    cut.write_bytes(gzip.compress(GOOD.encode() * 100)[:-20])
-    with pytest.raises(ScoringError, match="cut.csv.gz"):
-        quiet(weighted_sum, cut, tmp_path / "out.csv")
-    for damaged in (b"PAR1 and no more", b"PAR1", pq_bytes(tmp_path)[:-7]):
-        broken = tmp_path / "in.parquet"
-        broken.write_bytes(damaged)
-        with pytest.raises(ScoringError, match="in.parquet: expected a Parquet file, found: "):
-            quiet(weighted_sum, broken, tmp_path / "out.csv")
-    assert not (tmp_path / "out.csv").exists()
-
-
-def pq_bytes(folder: Path) -> bytes:
-    """The bytes of a good Parquet file."""
-    path = write(long_table(ragged([5])), folder / "good.parquet")
-    data = path.read_bytes()
-    path.unlink()
-    return data
-
-
 def test_damaged_parquet_data_leave_nothing(tmp_path):
     path = tmp_path / "in.parquet"
     pq.write_table(long_table(ragged([50] * 50)), path, compression="zstd", write_page_checksum=True)
@@ -217,6 +83,26 @@ def test_damaged_parquet_data_leave_nothing(tmp_path):
     with pytest.raises(ScoringError, match="in.parquet, row 1 or after: expected readable Parquet data, found: "):
         quiet(weighted_sum, path, tmp_path / "out.parquet")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_model_file_may_name_the_features(tmp_path):
+    model = nn.Sequential(nn.LSTM(2, 3), nn.LastStep(), nn.Linear(3, 1))
+    fs.save(model, tmp_path / "plain")
+    fs.save(model, tmp_path / "named", metadata={"features": ["a", "b"]})
+    table = long_table(ragged([3, 2], 2))
+    path = write(table.select(["unique_id", "ds", "b", "a"]), tmp_path / "in.parquet")
+    right = write(table, tmp_path / "right.parquet")
+
+    def predictions(name, inputs, **options):
+        quiet(tmp_path / name, inputs, tmp_path / "out.parquet", **options)
+        return read(tmp_path / "out.parquet")["prediction"].to_pylist()
+
+    want = predictions("plain", right)
+    assert predictions("named", path) == want == predictions("plain", path, features=["a", "b"])
+    assert predictions("named", path, features=["b", "a"]) == predictions("plain", path) != want
+    other = write(table.rename_columns(["unique_id", "ds", "a", "c"]), tmp_path / "other.parquet")
+    with pytest.raises(ScoringError, match="expected a feature column 'b', found the columns unique_id, ds, a, c"):
+        predictions("named", other)
 
 
 def test_bad_rows_of_parquet_are_counted_from_one(tmp_path):
@@ -231,7 +117,7 @@ def test_bad_rows_of_parquet_are_counted_from_one(tmp_path):
 def test_a_failure_in_the_last_input_leaves_no_part(tmp_path):
     good = write(long_table(ragged([3])), tmp_path / "good.csv")
     bad = tmp_path / "bad.csv"
-    bad.write_text(BAD_CSV["duplicate"][0])
+    bad.write_text("unique_id,ds,x\na,1,1\na,1,1\n")
     with pytest.raises(ScoringError, match=r"bad.csv, line 3"):
         quiet(weighted_sum, [good, bad], tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -288,6 +174,12 @@ def test_what_the_model_refuses_names_the_series(tmp_path):
         quiet(model, path, tmp_path / "out.csv")
 
 
+@pytest.mark.parametrize("inputs", [long_table(ragged([3])), 3, None, [3], [b"in.csv"]], ids=repr)
+def test_inputs_are_paths(inputs, tmp_path):
+    with pytest.raises(TypeError, match=r"inputs(\[0\])?: expected (paths of files|the path of a file)"):
+        quiet(weighted_sum, inputs, tmp_path / "out.csv")
+
+
 def bad_calls(folder: Path):
     """Wrong inputs and outputs with their messages."""
     good = write(long_table(ragged([3])), folder / "good.csv")
@@ -320,14 +212,14 @@ def test_bad_calls(tmp_path):
 
 def test_named_features(tmp_path):
     path = tmp_path / "in.csv"
-    path.write_text(GOOD)
+    path.write_text("unique_id,ds,x,y\na,2026-01-01,1,2\na,2026-01-02,1,2\nb,2026-01-01,1,2\n")
     quiet(weighted_sum, path, tmp_path / "out.csv", features=["y"])
     assert read(tmp_path / "out.csv")["prediction"].to_pylist() == [4, 2]
     with pytest.raises(
         ScoringError, match="in.csv: expected a feature column 'z', found the columns unique_id, ds, x, y"
     ):
         quiet(weighted_sum, path, tmp_path / "out.csv", features=["z"])
-    path.write_text(GOOD.replace(",1,2", ",one,2"))
+    path.write_text(path.read_text().replace(",1,2", ",one,2"))
     with pytest.raises(ScoringError, match="in.csv: expected numbers in feature column 'x', found string"):
         quiet(weighted_sum, path, tmp_path / "new.csv", features=["x"])
 
