@@ -66,6 +66,13 @@ def _floating(x: Any) -> Array:
     return data if data.dtype.kind == "f" else data.astype(np.float64)
 
 
+def _along(axis: Any, dim: Any, data: Array) -> Any:
+    """Return the axis that is meant; a number counts as one element of an axis, as in PyTorch."""
+    found = one_of(axis, dim)
+    along = axis_of(-1 if found is None else found, data.ndim or 1)
+    return along if data.ndim else ()
+
+
 def softmax(x: Any, axis: Any = None, *, dim: Any = None) -> Tensor:
     """Return exp(x) / sum exp(x) along an axis.
 
@@ -83,8 +90,7 @@ def softmax(x: Any, axis: Any = None, *, dim: Any = None) -> Tensor:
     Tensor
     """
     data = _floating(x)
-    along = one_of(axis, dim)
-    along = axis_of(-1 if along is None else along, data.ndim)
+    along = _along(axis, dim, data)
     out = softmax_arrays(data, along)
     return record(out, (x,), (lambda g: out * (g - np.sum(g * out, axis=along, keepdims=True)),), saves_output=True)
 
@@ -106,8 +112,7 @@ def log_softmax(x: Any, axis: Any = None, *, dim: Any = None) -> Tensor:
     Tensor
     """
     data = _floating(x)
-    along = one_of(axis, dim)
-    along = axis_of(-1 if along is None else along, data.ndim)
+    along = _along(axis, dim, data)
     out = log_softmax_arrays(data, along)
     return record(
         out, (x,), (lambda g: g - elementary.exp(out) * np.sum(g, axis=along, keepdims=True),), saves_output=True

@@ -279,6 +279,8 @@ def _attention(path: str, module: nn.MultiheadAttention) -> list[Array]:
     size, heads = module.embed_dim, module.num_heads
     if module.in_proj_weight is None:
         raise TypeError(f"{path}: expected kdim and vdim of {size}, got {module.kdim} and {module.vdim}")
+    if module.add_bias_kv or module.add_zero_attn:
+        raise TypeError(f"{path}: expected attention without extra keys, which Keras does not have, got one with them")
     found: list[Array] = []
     for part in range(3):
         rows = slice(part * size, (part + 1) * size)

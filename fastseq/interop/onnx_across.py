@@ -158,6 +158,9 @@ def attention(writing: Writing, layer: nn.MultiheadAttention, x: str) -> str:
     """
     if not layer.kdim == layer.embed_dim == layer.vdim:
         raise checks.value_error("kdim", f"embed_dim = {layer.embed_dim}, for attention of a row to itself", layer.kdim)
+    for name in ("add_bias_kv", "add_zero_attn"):
+        if getattr(layer, name):
+            raise checks.value_error(name, "False: extra keys are not written", True)
     graph = writing.graph
     _expect_batch_first(graph)
     return graph.zeroed(_attention(graph, graph.zeroed(x), layer, layer.causal))

@@ -314,5 +314,6 @@ def _attention(path: str, group: Arrays, num_heads: int | None) -> _Built:
     if num_heads is None:
         raise _refuse(path, "num_heads=, which an attention layer's weights do not show,", "None")
     size, kind = weight.shape[1], weight.dtype
-    layer = nn.MultiheadAttention(size, num_heads, bias="in_proj_bias" in group, dtype=kind)  # type: ignore[arg-type]
+    more = {"bias": "in_proj_bias" in group, "add_bias_kv": "bias_k" in group}
+    layer = nn.MultiheadAttention(size, num_heads, **more, dtype=kind)  # type: ignore[arg-type]
     return _Built(path, layer, size, size)

@@ -3,109 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from fastseq import checks
 from fastseq.autograd import ops
 from fastseq.autograd.noise import noise_of
-from fastseq.autograd.operands import array
-from fastseq.autograd.ops_attention import Rows, attention
+from fastseq.autograd.ops_attention import Rows, attention, packed_rows
 from fastseq.autograd.ops_feedforward import project
 from fastseq.autograd.tensor import Tensor
 from fastseq.nn import init
 from fastseq.nn.linear import Linear
+from fastseq.nn.masks import Mask, lone_mask, mask_of
 from fastseq.nn.module import Module, Parameter
-from fastseq.nn.tokens import as_tensor, row_lengths, tokens_of
-
-
-class Mask(NamedTuple):
-    """What hides keys: numbers to add (or None), the keys of each row (or None), and whether it is causal."""
-
-    added: NDArray[Any] | None
-    lengths: NDArray[np.int64] | None
-    causal: bool
-
-
-def _hiding(name: str, mask: Any, dtype: np.dtype) -> NDArray[Any]:
-    """Return a mask as numbers to add; of bools, True hides."""
-    found = array(mask)
-    if isinstance(mask, Tensor) and mask.requires_grad:
-        raise checks.kind_error(name, "a constant (its gradient is not computed)", mask)
-    if found.dtype.kind == "b":
-        return np.where(found, dtype.type(-np.inf), dtype.type(0))
-    if found.dtype.kind != "f":
-        raise checks.kind_error(name, "bools (True hides) or floats to add", found)
-    return found.astype(dtype, copy=False)
-
-
-def mask_of(
-    attn_mask: Any,
-    key_padding_mask: Any,
-    causal: bool,
-    batch: int,
-    heads: int,
-    queries: int,
-    keys: int,
-    dtype: np.dtype,
-    names: tuple[str, str] = ("attn_mask", "key_padding_mask"),
-) -> Mask:
-    """Return PyTorch's two masks in the form that attention takes.
-
-    Parameters
-    ----------
-    attn_mask
-        (queries, keys) or (B * heads, queries, keys): bools, of which True hides, or floats to add; or None.
-    key_padding_mask
-        (B, keys), likewise. Bools that hide the end of each row, and only it, become lengths.
-    causal
-        Whether query r sees keys 0..r only.
-    batch, heads, queries, keys
-        Sizes.
-    dtype
-        Of the numbers to add.
-    names
-        What messages call the two masks.
-
-    Returns
-    -------
-    Mask
-
-    Raises
-    ------
-    TypeError
-        If a mask holds neither bools nor floats, or requires a gradient.
-    ValueError
-        If a shape does not fit.
-    """
-    added: NDArray[Any] | None = None
-    lengths = None
-    if attn_mask is not None:
-        found = _hiding(names[0], attn_mask, dtype)
-        if found.shape == (queries, keys):
-            added = found[None, None]
-            if queries == keys and np.array_equal(np.isneginf(found), ~np.tri(keys, dtype=bool)):
-                rest = np.tril(added)
-                causal, added = True, rest if rest.any() else None
-        elif found.shape == (batch * heads, queries, keys):
-            added = found.reshape(batch, heads, queries, keys)
-        else:
-            shapes = f"shape ({queries}, {keys}) or ({batch * heads}, {queries}, {keys})"
-            raise checks.value_error(names[0], shapes, found)
-    if key_padding_mask is not None:
-        found = _hiding(names[1], key_padding_mask, dtype)
-        if found.shape != (batch, keys):
-            raise checks.value_error(names[1], f"shape ({batch}, {keys})", found)
-        hidden = np.isneginf(found)
-        count = keys - hidden.sum(axis=1)
-        if np.array_equal(hidden, np.arange(keys) >= count[:, None]) and not found[~hidden].any():
-            lengths = count.astype(np.int64)
-        else:
-            found = found[:, None, None]
-            added = found if added is None else added + found
-    return Mask(added, lengths, causal)
+from fastseq.nn.tokens import batched, lone_length, row_lengths, tokens_of
 
 
 class MultiheadAttention(Module):
@@ -123,8 +36,10 @@ class MultiheadAttention(Module):
         Probability of dropping a weight, while training.
     bias
         Whether the projections have biases.
-    add_bias_kv, add_zero_attn
-        False: PyTorch's extra keys are not there. They stand here for its order of arguments.
+    add_bias_kv
+        Whether each row has one more key, with a value, both learned: ``bias_k`` and ``bias_v``.
+    add_zero_attn
+        Whether each row has one more key of zeros, with a value of zeros.
     kdim, vdim
         Features of keys and of values; E if None.
     batch_first
@@ -142,6 +57,8 @@ class MultiheadAttention(Module):
         (E, E), (E, kdim), (E, vdim), where they do.
     in_proj_bias : Parameter or None
         (3E,)
+    bias_k, bias_v : Parameter or None
+        (1, 1, E), with ``add_bias_kv``.
     out_proj : Linear
         (E, E)
 
@@ -150,13 +67,18 @@ class MultiheadAttention(Module):
     Vaswani et al., "Attention Is All You Need", 2017, section 3.2. Fused: memory grows with T, not with its square,
     unless weights are asked for. A row's results have the same bits whatever its neighbours, its padding, the batch
     size and the number of threads, and a causal layer's do not depend on later steps. A query that sees no key gets
-    zeros before ``out_proj``.
+    zeros before ``out_proj``. No mask, length or ``causal`` hides extra keys; their weights come last, as in PyTorch.
     """
 
-    _config = ("embed_dim", "num_heads", "dropout", "bias", "kdim", "vdim", "batch_first", "causal", "dtype")
+    _config = (
+        "embed_dim", "num_heads", "dropout", "bias", "add_bias_kv", "add_zero_attn", "kdim", "vdim", "batch_first",
+        "causal", "dtype",
+    )  # fmt: skip
 
     in_proj_weight: Parameter | None
     in_proj_bias: Parameter | None
+    bias_k: Parameter | None
+    bias_v: Parameter | None
 
     def __init__(
         self,
@@ -180,9 +102,8 @@ class MultiheadAttention(Module):
             raise checks.value_error("num_heads", f"a divisor of embed_dim = {size}", self.num_heads)
         self.dropout = checks.real("dropout", dropout, 0.0, 1.0)
         self.bias = checks.boolean("bias", bias)
-        for name, value in (("add_bias_kv", add_bias_kv), ("add_zero_attn", add_zero_attn)):
-            if checks.boolean(name, value):
-                raise checks.value_error(name, "False: extra keys are not supported", value)
+        self.add_bias_kv = checks.boolean("add_bias_kv", add_bias_kv)
+        self.add_zero_attn = checks.boolean("add_zero_attn", add_zero_attn)
         self.kdim = size if kdim is None else checks.integer("kdim", kdim, 1)
         self.vdim = size if vdim is None else checks.integer("vdim", vdim, 1)
         self.batch_first = checks.boolean("batch_first", batch_first)
@@ -196,6 +117,8 @@ class MultiheadAttention(Module):
             "k_proj_weight": None if joint else (size, self.kdim),
             "v_proj_weight": None if joint else (size, self.vdim),
             "in_proj_bias": (3 * size,) if self.bias else None,
+            "bias_k": (1, 1, size) if self.add_bias_kv else None,
+            "bias_v": (1, 1, size) if self.add_bias_kv else None,
         }
         for name, shape in shapes.items():
             init.expect_room(0 if shape is None else math.prod(shape))
@@ -204,11 +127,11 @@ class MultiheadAttention(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the projections anew (Glorot's uniform distribution, as PyTorch does); biases become zeros."""
-        for name in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
+        """Draw the projections anew, from Glorot's distributions as PyTorch does; biases become zeros."""
+        for name in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight", "bias_k", "bias_v"):
             parameter = self._parameters[name]
             if parameter is not None:
-                init.xavier_uniform_(parameter)
+                (init.xavier_normal_ if name.startswith("bias") else init.xavier_uniform_)(parameter)
         for bias in (self.in_proj_bias, self.out_proj.bias):
             if bias is not None:
                 init.zeros_(bias)
@@ -231,7 +154,8 @@ class MultiheadAttention(Module):
         Parameters
         ----------
         query
-            (B, L, E). Converted to the layer's dtype, as key and value are.
+            (B, L, E). Converted to the layer's dtype, as key and value are. Or one row (L, E), whatever ``batch_first``
+            is: all others are without B, too, then.
         key
             (B, S, kdim); the queries if None.
         value
@@ -249,14 +173,15 @@ class MultiheadAttention(Module):
             Whether query r sees keys 0..r only; needs no ``attn_mask`` (in PyTorch it is a hint beside one).
         lengths
             Valid queries per row, integers (B,), and keys, where ``key`` is None: what stands past them is never read
-            and gives zeros.
+            and gives zeros. A number for one row.
         key_lengths
-            Valid keys per row, integers (B,).
+            Valid keys per row, integers (B,), likewise.
 
         Returns
         -------
         tuple
-            (B, L, E); and weights (B, L, S), or (B, num_heads, L, S) if not averaged, or None.
+            (B, L, E); and weights (B, L, S), or (B, num_heads, L, S) if not averaged, or None. Those of extra keys
+            make S larger.
 
         Raises
         ------
@@ -265,10 +190,10 @@ class MultiheadAttention(Module):
         ValueError
             If a shape or a length does not fit.
         """
-        x = self._rows("query", query, self.embed_dim)
+        x, single = self._rows("query", query, self.embed_dim)
         alone = (key is None or key is query) and (value is None or value is query or value is key)
-        k = x if key is None or key is query else self._rows("key", key, self.kdim)
-        v = k if value is None or value is key else self._rows("value", value, self.vdim)
+        k = x if key is None or key is query else self._rows("key", key, self.kdim, single)[0]
+        v = k if value is None or value is key else self._rows("value", value, self.vdim, single)[0]
         batch, queries, keys = *x.shape[:2], k.shape[1]
         if k.shape[0] != batch:
             raise checks.value_error("key", f"{batch} rows, as the queries", f"{k.shape[0]}")
@@ -277,6 +202,9 @@ class MultiheadAttention(Module):
         for name, found, size in (("key", k, self.kdim), ("value", v, self.vdim)):
             if found.shape[2] != size:
                 raise checks.value_error(name, f"{size} features", f"{found.shape[2]}")
+        if single:
+            lengths, key_lengths = lone_length(lengths), lone_length(key_lengths)
+            key_padding_mask = lone_mask("key_padding_mask", key_padding_mask, keys)
         causal = self.causal or checks.boolean("is_causal", is_causal)
         mask = mask_of(attn_mask, key_padding_mask, causal, batch, self.num_heads, queries, keys, self.dtype)
         valid = row_lengths("lengths", lengths, batch, queries)
@@ -286,7 +214,7 @@ class MultiheadAttention(Module):
         if mask.lengths is not None:
             seen = mask.lengths if seen is None else np.minimum(seen, mask.lengths)
         tokens = tokens_of(x, valid)
-        if alone and self.in_proj_weight is not None:
+        if alone and self.in_proj_weight is not None and not (self.add_bias_kv or self.add_zero_attn):
             rows = tokens.rows
             k_rows = rows if seen is None else Rows(rows.first, np.minimum(seen, rows.counts), rows.most)
             found, kept = self.attend(tokens.values, rows, k_rows, mask, need_weights)
@@ -295,11 +223,13 @@ class MultiheadAttention(Module):
             v_tokens = k_tokens if v is k else tokens_of(v, seen)
             found, kept = self._cross(tokens, k_tokens, v_tokens, mask, need_weights)
         out = tokens.padded(found)
-        if not self.batch_first:
+        if need_weights and average_attn_weights:
+            kept = ops.mean(kept, 1)
+        if single:
+            out, kept = ops.reshape(out, out.shape[1:]), ops.reshape(kept, kept.shape[1:]) if need_weights else kept
+        elif not self.batch_first:
             out = ops.transpose(out, 0, 1)
-        if not need_weights:
-            return out, None
-        return out, ops.mean(kept, 1) if average_attn_weights else kept
+        return out, kept if need_weights else None
 
     def attend(self, x: Tensor, rows: Rows, k_rows: Rows, mask: Mask, keep: bool = False) -> tuple[Tensor, Tensor]:
         """Let tokens look at one another.
@@ -340,20 +270,35 @@ class MultiheadAttention(Module):
             bias = None if self.in_proj_bias is None else ops.getitem(self.in_proj_bias, part)
             projected.append(project(tokens.values, weight, bias))
         queries, keys, values = projected
+        more, rows, added = self.add_bias_kv + self.add_zero_attn, k.rows, mask.added
+        if more:  # in front, where neither lengths nor padding change their places
+            rows = packed_rows(k.rows.counts + more, k.rows.most + more)
+            keys, values = (self._with_more(t, b, k.rows) for t, b in ((keys, self.bias_k), (values, self.bias_v)))
+            if added is not None:
+                added = np.concatenate([np.zeros((*added.shape[:3], more), added.dtype), added], 3)
         found, kept = attention(
-            queries, keys, values, q.rows, k.rows, self.num_heads, causal=mask.causal, mask=mask.added,
+            queries, keys, values, q.rows, rows, self.num_heads, causal=mask.causal, offset=more, mask=added,
             noise=self._noise(), keep=keep,
         )  # fmt: skip
+        if more and keep:
+            kept = ops.concatenate([kept[..., more:], kept[..., :more]], 3)
         return project(found, self.out_proj.weight, self.out_proj.bias), kept
+
+    def _with_more(self, tokens: Tensor, learned: Tensor | None, rows: Rows) -> Tensor:
+        """Return keys or values (M, E) with the extra ones in front of each row's."""
+        more: list[Any] = [ops.reshape(learned, (1, -1))] if learned is not None else []
+        more += [np.zeros((1, self.embed_dim), self.dtype)] if self.add_zero_attn else []
+        counts = rows.counts + len(more)
+        row = np.repeat(np.arange(len(counts)), counts)
+        place = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
+        return ops.concatenate([*more, tokens], 0)[np.where(place < len(more), place, rows.first[row] + place)]
 
     def _noise(self) -> Any:
         return noise_of(self.dropout, init.generator()) if self.training else None
 
-    def _rows(self, name: str, x: Any, features: int) -> Tensor:
-        """Return an argument as (B, T, F)."""
-        if not self.batch_first:
-            data = array(x)
-            if data.ndim != 3:
-                raise checks.value_error(name, f"shape (T, B, {features})", data)
-            x = ops.transpose(x, 0, 1)
-        return as_tensor(name, x, features, self.dtype)
+    def _rows(self, name: str, x: Any, features: int, single: bool | None = None) -> tuple[Tensor, bool]:
+        """Return an argument as (B, T, F), and whether it is one row (T, F), as ``single`` says it has to be."""
+        found, one = batched(name, x, features, self.dtype, self.batch_first)
+        if single is not None and one != single:
+            raise checks.value_error(name, f"{2 if single else 3} axes, as the query", f"{2 if one else 3}")
+        return found, one

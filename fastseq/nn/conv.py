@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastseq import checks
+from fastseq.autograd import ops
 from fastseq.autograd.operands import array
 from fastseq.autograd.ops_conv import conv1d_rows
 from fastseq.autograd.tensor import Tensor
 from fastseq.nn import init
 from fastseq.nn.module import Module, Parameter
-from fastseq.nn.tokens import as_tensor
+from fastseq.nn.tokens import batched, lone_length
+
+MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 def _one(name: str, value: Any, minimum: int) -> int:
@@ -41,7 +44,7 @@ class Conv1d(Module):
     stride
         Steps from one output to the next.
     padding
-        Zeros at each end; or ``"valid"`` for none, or ``"same"`` for as many outputs as inputs (stride 1 only).
+        Steps added at each end; or ``"valid"`` for none, or ``"same"`` for as many outputs as inputs (stride 1 only).
     dilation
         Steps from one tap to the next.
     groups
@@ -49,10 +52,11 @@ class Conv1d(Module):
     bias
         Whether there is one.
     padding_mode
-        ``"zeros"``: no other kind is there. Stands here for PyTorch's order of arguments.
+        What the added steps are: ``"zeros"``; ``"reflect"``, the row mirrored at its first and last step, which are not
+        repeated; ``"replicate"``, those steps repeated; ``"circular"``, the row's other end.
     causal
         Whether output t sees inputs up to t * stride only: all zeros come before the first step, as many as the taps
-        reach back. ``padding`` must then be 0.
+        reach back. ``padding`` must then be 0 and ``padding_mode`` ``"zeros"``.
     dtype
         float32 or float64.
 
@@ -65,13 +69,13 @@ class Conv1d(Module):
 
     Notes
     -----
-    With lengths, a row's outputs are those of the row cut to its length. They do not depend on other rows, padding
-    or threads. van den Oord et al., "WaveNet", 2016 (causal and dilated).
+    With lengths, a row's outputs are those of the row cut to its length, which is where it is padded. They do not
+    depend on other rows, padding or threads. van den Oord et al., "WaveNet", 2016 (causal and dilated).
     """
 
     _config = (
-        "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias", "causal",
-        "dtype",
+        "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias",
+        "padding_mode", "causal", "dtype",
     )  # fmt: skip
 
     weight: Parameter
@@ -102,7 +106,7 @@ class Conv1d(Module):
         for name, size in (("in_channels", self.in_channels), ("out_channels", self.out_channels)):
             if size % self.groups:
                 raise checks.value_error(name, f"a multiple of groups = {self.groups}", size)
-        checks.choice("padding_mode", padding_mode, ("zeros",))
+        self.padding_mode = checks.choice("padding_mode", padding_mode, MODES)
         self.causal = checks.boolean("causal", causal)
         self.padding: int | str
         if isinstance(padding, str):
@@ -113,6 +117,8 @@ class Conv1d(Module):
             self.padding = _one("padding", padding, 0)
         if self.causal and self.padding not in (0, "valid"):
             raise checks.value_error("padding", "0 for a causal layer, whose zeros all come first", padding)
+        if self.causal and self.padding_mode != "zeros":
+            raise checks.value_error("padding_mode", "'zeros' for a causal layer", padding_mode)
         self.dtype = checks.float_dtype("dtype", dtype)
         shape = (self.out_channels, self.in_channels // self.groups, self.kernel_size)
         checks.product_fits("kernel_size", *shape)
@@ -135,7 +141,7 @@ class Conv1d(Module):
         return self.dilation * (self.kernel_size - 1)
 
     def _ends(self) -> tuple[int, int]:
-        """Return how many zeros come before and behind."""
+        """Return how many steps are added before and behind."""
         if self.causal:
             return self.reach, 0
         if self.padding == "same":
@@ -166,9 +172,10 @@ class Conv1d(Module):
         Parameters
         ----------
         x
-            (B, T, F). Converted to the layer's dtype.
+            (B, T, F), or one row (T, F): the outputs are without B, too, then. Converted to the layer's dtype.
         lengths
-            Valid steps per row, integers (B,); None means all T. What stands past them is never read.
+            Valid steps per row, integers (B,); None means all T. What stands past them is never read. A number for one
+            row.
 
         Returns
         -------
@@ -180,15 +187,65 @@ class Conv1d(Module):
         ValueError
             If a shape or a length does not fit, or T steps are too few for one output.
         """
-        rows = as_tensor("x", x, self.in_channels, self.dtype)
+        rows, alone = batched("x", x, self.in_channels, self.dtype)
         batch, steps, _ = rows.shape
-        valid = checks.lengths("lengths", None if lengths is None else array(lengths), batch, steps)
-        count = (steps + sum(self._ends()) - self.reach - 1) // self.stride + 1
+        given = lone_length(lengths) if alone else lengths
+        valid = checks.lengths("lengths", None if given is None else array(given), batch, steps)
+        before, behind = self._ends()
+        count = (steps + before + behind - self.reach - 1) // self.stride + 1
         if count < 1 and steps > 0:
-            least = self.reach + 1 - sum(self._ends())
+            least = self.reach + 1 - before - behind
             raise checks.value_error("x", f"at least {least} steps", f"{steps}")
         outputs = self.output_lengths(valid)
-        return conv1d_rows(
-            rows, self.weight, self.bias, valid, outputs, max(0, count) if steps else 0, self._ends()[0], self.stride,
+        if self.padding_mode != "zeros" and before + behind and rows.numel():
+            rows, valid = padded_rows(rows, valid, before, behind, self.padding_mode)
+            before = 0
+        out = conv1d_rows(
+            rows, self.weight, self.bias, valid, outputs, max(0, count) if steps else 0, before, self.stride,
             self.dilation, self.groups,
         )  # fmt: skip
+        return ops.reshape(out, out.shape[1:]) if alone else out
+
+
+def padded_rows(
+    x: Tensor, lengths: NDArray[np.int64], before: int, behind: int, mode: str
+) -> tuple[Tensor, NDArray[np.int64]]:
+    """Return rows with steps of their own added at both ends, and their lengths then.
+
+    Parameters
+    ----------
+    x
+        (B, T, F), not empty.
+    lengths
+        Valid steps per row (B,). A row of none stays one of none.
+    before, behind
+        How many steps are added at the first step and behind the last valid one.
+    mode
+        ``"reflect"``, ``"replicate"`` or ``"circular"``.
+
+    Returns
+    -------
+    tuple
+        (B, before + T + behind, F), unspecified past the lengths; and the lengths (B,).
+
+    Raises
+    ------
+    ValueError
+        If a row is too short to be mirrored or to go round.
+    """
+    batch, steps, _ = x.shape
+    least = max(before, behind) + (mode == "reflect")
+    short = np.flatnonzero((lengths > 0) & (lengths < least))
+    if mode != "replicate" and short.size:
+        what = "lengths" if lengths[short[0]] < steps else "x"
+        raise checks.value_error(what, f"at least {least} steps to pad with {mode!r}", f"{lengths[short[0]]}")
+    place, last = np.arange(-before, steps + behind), np.maximum(lengths, 1)[:, None] - 1
+    if mode == "replicate":
+        source = np.clip(place, 0, last)
+    elif mode == "circular":
+        source = place % (last + 1)
+    else:
+        source = last - np.abs(last - np.abs(place))
+    past = place >= lengths[:, None] + behind
+    source = np.where(past, 0, source)
+    return x[np.arange(batch)[:, None], source], np.where(lengths > 0, lengths + before + behind, 0)

@@ -140,7 +140,7 @@ def cross_entropy(
     weight
         A factor per class (C,). The mean divides by the sum of the targets' factors (not with probabilities).
     ignore_index
-        Predictions with this target do not count. Has no meaning for probabilities.
+        Predictions with this target do not count. Probabilities allow none >= 0.
     reduction
         ``"mean"``, ``"sum"`` or ``"none"``.
     label_smoothing
@@ -173,6 +173,8 @@ def cross_entropy(
     layout = _layout(x, axis, lengths)
     factors = _class_weight(weight, layout, x.dtype)
     if t.dtype.kind == "f" and t.shape == x.shape:
+        if ignore_index >= 0:
+            raise checks.value_error("ignore_index", "none >= 0 where targets are probabilities", ignore_index)
         return _soft_cross_entropy(input, target, layout, factors, reduction, smooth)
     _check_target(t, layout, f" or probabilities of shape {x.shape}")
     layout, picks = _indices(layout, t, ignore_index)

@@ -46,8 +46,8 @@ def gaussian_nll_loss(
     target
         The same shape; converted to the input's dtype.
     var
-        Predicted variances, >= 0: the input's shape; or with 1 as the last axis, or without it, for one variance per
-        vector; or a number.
+        Predicted variances, >= 0: the input's shape; or with 1 instead of one axis, or without the last, for variances
+        that several elements share; or a number.
     full
         Whether to add log(2 pi) / 2.
     eps
@@ -79,10 +79,13 @@ def gaussian_nll_loss(
     given = array(var)
     if given.shape == x.shape or given.ndim == 0:
         view = given.shape
-    elif given.shape in (x.shape[:-1], (*x.shape[:-1], 1)):
+    elif given.shape == x.shape[:-1]:
         view = (*x.shape[:-1], 1)
+    elif given.ndim == x.ndim and [n for n, whole in zip(given.shape, x.shape, strict=True) if n != whole] == [1]:
+        view = given.shape
     else:
-        raise checks.value_error("var", f"shape {x.shape}, {(*x.shape[:-1], 1)} or {x.shape[:-1]}", given)
+        shapes = f"shape {x.shape}, that with 1 instead of one axis, or {x.shape[:-1]}"
+        raise checks.value_error("var", shapes, given)
     padding = padding_of(lengths, x.shape)
     v = given.reshape(view).astype(x.dtype, copy=False)
     negative = np.broadcast_to(v < 0, x.shape)

@@ -41,7 +41,7 @@ class GaussianNLLLoss(Module):
         input, target
             Predicted means and what they should be, of one shape; (B, T, ...) with ``lengths``.
         var
-            Variances >= 0 of the same shape, or with 1 as the last axis, or without it.
+            Variances >= 0 of the same shape, or with 1 instead of one axis, or without the last.
         lengths
             Valid steps per row, integers (B,); None means all.
 

@@ -16,6 +16,7 @@ from fastseq.cells.lstm import LSTMWeights
 from fastseq.cells.lstm_projected import ProjectedWeights
 from fastseq.nn import functional, init
 from fastseq.nn.module import Module, Parameter
+from fastseq.nn.tokens import lone_length
 from fastseq.nn.utils.rnn import PackedSequence
 
 
@@ -142,40 +143,46 @@ class Recurrent(Module):
     def _input(self, x: Any) -> Tensor:
         if not isinstance(x, (Tensor, np.ndarray)):
             raise checks.kind_error("x", "a NumPy array or a Tensor", x)
-        shape = "(B, T, {})" if self.batch_first else "(T, B, {})"
-        if x.ndim != 3 or x.shape[2] != self.input_size:
-            raise checks.value_error("x", f"shape {shape.format(self.input_size)}", f"shape {tuple(x.shape)}")
+        if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
+            shape = f"shape ({'B, T' if self.batch_first else 'T, B'}, {self.input_size}) or (T, {self.input_size})"
+            raise checks.value_error("x", shape, f"shape {tuple(x.shape)}")
         if x.dtype != self.dtype:
             raise TypeError(f"x: expected dtype {self.dtype} like the weights, got {x.dtype}; convert with astype")
         tensor = x if isinstance(x, Tensor) else Tensor(x)
+        if x.ndim == 2:
+            return ops.reshape(tensor, (1, *x.shape))
         return tensor if self.batch_first else ops.transpose(tensor, 0, 1)
 
-    def _state(self, name: str, state: Any, batch: int, size: int) -> Tensor:
+    def _state(self, name: str, state: Any, rows: tuple[int, ...], size: int) -> Tensor:
         if not isinstance(state, (Tensor, np.ndarray)):
             raise checks.kind_error(name, "a NumPy array or a Tensor", state)
-        shape = (self.num_layers * self.num_directions, batch, size)
+        shape = (self.num_layers * self.num_directions, *rows, size)
         if tuple(state.shape) != shape:
             raise checks.value_error(name, f"shape {shape}", f"shape {tuple(state.shape)}")
         if state.dtype != self.dtype:
             raise TypeError(f"{name}: expected dtype {self.dtype} like the weights, got {state.dtype}")
-        return state if isinstance(state, Tensor) else Tensor(state)
+        tensor = state if isinstance(state, Tensor) else Tensor(state)
+        return tensor if rows else ops.reshape(tensor, (shape[0], 1, size))
 
     def _run(self, x: Any, states: list[tuple[str, Any]] | None, lengths: Any) -> tuple[Tensor, list[Tensor]]:
         """Run all layers; ``states`` are the initial ones with their names, or None for zeros."""
         sequence = self._input(x)
         batch, steps = sequence.shape[:2]
+        alone = x.ndim == 2  # one row without an axis for rows, as PyTorch has it
         directions = self.num_directions
         if lengths is not None:
+            lengths = lone_length(lengths) if alone else lengths
             lengths = checks.lengths("lengths", lengths._data if isinstance(lengths, Tensor) else lengths, batch, steps)
         checks.product_fits("x", batch, steps, len(self.cell.spec.slots) * self.hidden_size, directions)
         sizes = [self.output_size, *[self.hidden_size] * len(self.cell.spec.memories)]
         given = [
-            self._state(name, state, batch, size) for (name, state), size in zip(states or [], sizes, strict=False)
+            self._state(name, state, () if alone else (batch,), size)
+            for (name, state), size in zip(states or [], sizes, strict=False)
         ]
         initial: list[Any] = given or [None] * (1 + len(self.cell.spec.memories))
         if self.num_layers == 1:
             sequence, *last = recurrent(self.packed(0), sequence, initial, lengths)
-            return sequence if self.batch_first else ops.transpose(sequence, 0, 1), last
+            return self._results(sequence, last, alone)
         finals: list[Any] = [[] for _ in initial]
         for layer in range(self.num_layers):
             if layer and self.training and self.dropout:
@@ -185,8 +192,13 @@ class Recurrent(Module):
             sequence, *last = recurrent(self.packed(layer), sequence, own, lengths)
             for collected, state in zip(finals, last, strict=True):
                 collected.append(state)
-        out = sequence if self.batch_first else ops.transpose(sequence, 0, 1)
-        return out, [ops.concatenate(states, 0) for states in finals]
+        return self._results(sequence, [ops.concatenate(states, 0) for states in finals], alone)
+
+    def _results(self, out: Tensor, last: list[Tensor], alone: bool) -> tuple[Tensor, list[Tensor]]:
+        """Return outputs (B, T, ...) and final states with the axes that the caller's arrays have."""
+        if alone:
+            return ops.reshape(out, out.shape[1:]), [ops.reshape(s, (s.shape[0], s.shape[2])) for s in last]
+        return out if self.batch_first else ops.transpose(out, 0, 1), last
 
 
 def no_projections(proj_size: Any) -> None:
@@ -216,11 +228,12 @@ class Plain(Recurrent):
         ----------
         x
             ndarray or Tensor (B, T, F), of the dtype of the weights; what stands past a row's length is never read. Or
-            a PackedSequence of ``nn.utils.rnn``: the outputs are one, too, then.
+            one row (T, F), whatever ``batch_first`` is: all others are without B, too, then. Or a PackedSequence of
+            ``nn.utils.rnn``: the outputs are one, too, then.
         hx
             Initial state h_0 (N * D, B, H); zeros if None.
         lengths
-            Valid steps of each row, integers in 0..T (B,), in any order; None if all are T.
+            Valid steps of each row, integers in 0..T (B,), in any order; None if all are T. A number for one row.
 
         Returns
         -------
@@ -251,11 +264,12 @@ class WithMemory(Recurrent):
         ----------
         x
             ndarray or Tensor (B, T, F), of the dtype of the weights; what stands past a row's length is never read. Or
-            a PackedSequence of ``nn.utils.rnn``: the outputs are one, too, then.
+            one row (T, F), whatever ``batch_first`` is: all others are without B, too, then. Or a PackedSequence of
+            ``nn.utils.rnn``: the outputs are one, too, then.
         hx
             Initial states h_0 (N * D, B, P) and c_0 (N * D, B, H), P being H without projections; zeros if None.
         lengths
-            Valid steps of each row, integers in 0..T (B,), in any order; None if all are T.
+            Valid steps of each row, integers in 0..T (B,), in any order; None if all are T. A number for one row.
 
         Returns
         -------

@@ -65,6 +65,53 @@ def as_tensor(name: str, x: Any, features: int, dtype: Any) -> Tensor:
     return x if isinstance(x, Tensor) else Tensor(data)
 
 
+def batched(name: str, x: Any, features: int, dtype: Any, batch_first: bool = True) -> tuple[Tensor, bool]:
+    """Return padded rows (B, T, features) in the dtype of a layer's weights, and whether x was one row (T, features).
+
+    Parameters
+    ----------
+    name
+        The argument's name.
+    x
+        Array or Tensor (B, T, features), (T, B, features) unless ``batch_first``, or (T, features).
+    features
+        F.
+    dtype
+        float32 or float64.
+    batch_first
+        Whether rows come before steps.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x holds no numbers, or has another shape.
+    """
+    data = array(x)
+    if data.ndim not in (2, 3) or data.shape[-1] != features:
+        shape = f"({'B, T' if batch_first else 'T, B'}, {features}) or (T, {features})"
+        raise checks.value_error(name, f"shape {shape}", data)
+    alone = data.ndim == 2
+    if alone:
+        x = ops.reshape(x, (1, *data.shape))
+    elif not batch_first:
+        x = ops.transpose(x, 0, 1)
+    return as_tensor(name, x, features, dtype), alone
+
+
+def lone_length(lengths: Any) -> Any:
+    """Return the length of a row that has no axis for rows, a number or an array (1,), as row lengths (1,), or None.
+
+    Parameters
+    ----------
+    lengths
+        The length, or None.
+    """
+    if lengths is None:
+        return None
+    found = np.asarray(lengths._data if isinstance(lengths, Tensor) else lengths)
+    return found.reshape(1) if found.ndim == 0 else found
+
+
 def row_lengths(name: str, lengths: Any, batch: int, steps: int) -> NDArray[np.int64] | None:
     """Return row lengths, or None where all rows are full.
 

@@ -12,42 +12,47 @@ from numpy.typing import DTypeLike
 from fastseq import checks
 from fastseq.autograd import ops
 from fastseq.autograd.noise import Noise, noise_of
-from fastseq.autograd.operands import array
 from fastseq.autograd.ops_attention import Rows
 from fastseq.autograd.ops_feedforward import feed_forward
 from fastseq.autograd.ops_norm import layer_norm, sum_and_norm
 from fastseq.autograd.tensor import Tensor
 from fastseq.nn import functional, init
 from fastseq.nn.activations import GELU, ReLU
-from fastseq.nn.attention import Mask, MultiheadAttention, mask_of
+from fastseq.nn.attention import MultiheadAttention
 from fastseq.nn.containers import ModuleList
 from fastseq.nn.dropout import Dropout
 from fastseq.nn.linear import Linear
+from fastseq.nn.masks import Mask, lone_mask, mask_of
 from fastseq.nn.module import Module
 from fastseq.nn.norm import LayerNorm
-from fastseq.nn.tokens import Tokens, as_tensor, row_lengths, tokens_of
+from fastseq.nn.tokens import Tokens, batched, lone_length, row_lengths, tokens_of
 
 M = TypeVar("M", bound="TransformerEncoder")
 
 
 def _enter(
     x: Any, mask: Any, padding: Any, causal: bool, lengths: Any, layer: TransformerEncoderLayer, name: str
-) -> tuple[Tokens, Rows, Mask]:
-    """Return the valid tokens of padded rows, which of them are keys, and what hides keys."""
-    if not layer.batch_first:
-        data = array(x)
-        if data.ndim != 3:
-            raise checks.value_error("src", f"shape (T, B, {layer.d_model})", data)
-        x = ops.transpose(x, 0, 1)
-    rows = as_tensor("src", x, layer.d_model, layer.self_attn.dtype)
+) -> tuple[Tokens, Rows, Mask, bool]:
+    """Return the valid tokens of padded rows, which of them are keys, what hides keys, and whether it is one row."""
+    rows, alone = batched("src", x, layer.d_model, layer.self_attn.dtype, layer.batch_first)
     batch, steps, _ = rows.shape
+    if alone:
+        lengths, padding = lone_length(lengths), lone_mask("src_key_padding_mask", padding, steps)
     names = name, "src_key_padding_mask"
     hidden = mask_of(mask, padding, causal, batch, layer.nhead, steps, steps, layer.self_attn.dtype, names)
     valid = row_lengths("lengths", lengths, batch, steps)
-    if hidden.lengths is not None and not (hidden.lengths == steps).all():
-        valid = hidden.lengths if valid is None else np.minimum(valid, hidden.lengths)
     tokens = tokens_of(rows, valid)
-    return tokens, tokens.rows, hidden
+    keys = tokens.rows
+    if hidden.lengths is not None:
+        keys = keys._replace(counts=np.minimum(hidden.lengths, keys.counts))
+    return tokens, keys, hidden, alone
+
+
+def _leave(out: Tensor, layer: TransformerEncoderLayer, alone: bool) -> Tensor:
+    """Return outputs (B, T, E) with the axes that the caller's array has."""
+    if alone:
+        return ops.reshape(out, out.shape[1:])
+    return out if layer.batch_first else ops.transpose(out, 0, 1)
 
 
 class TransformerEncoderLayer(Module):
@@ -154,15 +159,18 @@ class TransformerEncoderLayer(Module):
         Parameters
         ----------
         src
-            (B, T, E). Converted to the layer's dtype.
+            (B, T, E), or one row (T, E), whatever ``batch_first`` is: all others are without B, too, then. Converted
+            to the layer's dtype.
         src_mask
             (T, T) or (B * nhead, T, T): bools, of which True hides, or floats to add; or None.
         src_key_padding_mask
-            (B, T), likewise. Bools that hide the end of each row, and only it, are taken for ``lengths``.
+            (B, T), likewise: which steps the others do not look at. Their own outputs are there, as in PyTorch;
+            ``lengths`` spare the time for them.
         is_causal
             Whether step r sees steps 0..r only; needs no ``src_mask``.
         lengths
-            Valid steps per row, integers (B,): what stands past them is never read and gives zeros.
+            Valid steps per row, integers (B,): what stands past them is never read and gives zeros. A number for one
+            row.
 
         Returns
         -------
@@ -177,10 +185,9 @@ class TransformerEncoderLayer(Module):
             If a shape or a length does not fit.
         """
         causal = self.causal or checks.boolean("is_causal", is_causal)
-        tokens, rows, mask = _enter(src, src_mask, src_key_padding_mask, causal, lengths, self, "src_mask")
-        found = self.run(tokens.values, lambda x: self.self_attn.attend(x, rows, rows, mask)[0], self.training)
-        out = tokens.padded(found)
-        return out if self.batch_first else ops.transpose(out, 0, 1)
+        tokens, keys, mask, alone = _enter(src, src_mask, src_key_padding_mask, causal, lengths, self, "src_mask")
+        found = self.run(tokens.values, lambda x: self.self_attn.attend(x, tokens.rows, keys, mask)[0], self.training)
+        return _leave(tokens.padded(found), self, alone)
 
     def run(self, x: Tensor, attend: Callable[[Tensor], Tensor], training: bool) -> Tensor:
         """Apply the layer to tokens.
@@ -317,15 +324,18 @@ class TransformerEncoder(Module):
         Parameters
         ----------
         src
-            (B, T, E). Converted to the layers' dtype.
+            (B, T, E), or one row (T, E), whatever ``batch_first`` is: all others are without B, too, then. Converted
+            to the layers' dtype.
         mask
             (T, T) or (B * nhead, T, T): bools, of which True hides, or floats to add; or None.
         src_key_padding_mask
-            (B, T), likewise. Bools that hide the end of each row, and only it, are taken for ``lengths``.
+            (B, T), likewise: which steps the others do not look at. Their own outputs are there, as in PyTorch;
+            ``lengths`` spare the time for them.
         is_causal
             Whether step r sees steps 0..r only; needs no ``mask``. None leaves it to the layers.
         lengths
-            Valid steps per row, integers (B,): what stands past them is never read and gives zeros.
+            Valid steps per row, integers (B,): what stands past them is never read and gives zeros. A number for one
+            row.
 
         Returns
         -------
@@ -341,13 +351,16 @@ class TransformerEncoder(Module):
         """
         first: Any = self.layers[0]
         causal = is_causal is not None and checks.boolean("is_causal", is_causal)
-        tokens, rows, hidden = _enter(src, mask, src_key_padding_mask, causal, lengths, first, "mask")
+        tokens, keys, hidden, alone = _enter(src, mask, src_key_padding_mask, causal, lengths, first, "mask")
         x = tokens.values
         for layer in self.layers:
             assert isinstance(layer, TransformerEncoderLayer)
             attention, own = layer.self_attn, hidden._replace(causal=hidden.causal or layer.causal)
-            x = layer.run(x, lambda x, one=attention, own=own: one.attend(x, rows, rows, own)[0], layer.training)  # type: ignore[misc]
+
+            def attend(x: Tensor, one: MultiheadAttention = attention, own: Mask = own) -> Tensor:
+                return one.attend(x, tokens.rows, keys, own)[0]
+
+            x = layer.run(x, attend, layer.training)
         if self.norm is not None:
             x = layer_norm(x, self.norm.normalized_shape, self.norm.weight, self.norm.bias, self.norm.eps)
-        out = tokens.padded(x)
-        return out if first.batch_first else ops.transpose(out, 0, 1)
+        return _leave(tokens.padded(x), first, alone)

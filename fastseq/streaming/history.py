@@ -334,6 +334,8 @@ def step_of(layer: Module, place: str) -> Callable[[Tensor], Tensor]:
             return EncoderStep(several, layer.norm if isinstance(layer, TransformerEncoder) else None)
         if layer.in_proj_weight is None:
             raise refuse(" whose keys have other features than its queries")
+        if layer.add_bias_kv or layer.add_zero_attn:
+            raise refuse(" with extra keys")
         return AttentionStep(layer)
     if isinstance(layer, (SinusoidalPositions, LearnedPositions)):
         return PositionStep(layer)

@@ -188,6 +188,15 @@ def test_functions_along_an_axis(name, axis):
     np.testing.assert_array_equal(getattr(Tensor(x), name)(dim=axis).numpy(), getattr(ops, name)(x, axis).numpy())
 
 
+@pytest.mark.parametrize("axis", [None, 0, -1])
+def test_softmax_of_a_number(axis):
+    assert ops.softmax(np.array(3.0), axis).numpy().tolist() == 1
+    assert ops.log_softmax(np.array(-np.inf), axis).shape == () and ops.log_softmax(np.array(3.0), axis).item() == 0
+    gradcheck(lambda x: (ops.softmax(x, axis), ops.log_softmax(x, axis)), np.array(0.3))
+    with pytest.raises(ValueError, match="axis: expected an axis in -1..0, got 1"):
+        ops.softmax(np.array(3.0), 1)
+
+
 def test_softmax_does_not_overflow():
     x = np.array([[1e4, 0.0, -1e4], [-np.inf, 0.0, 0.0]])
     np.testing.assert_array_equal(ops.softmax(x).numpy(), [[1, 0, 0], [0, 0.5, 0.5]])

@@ -87,6 +87,8 @@ def test_weights_of_other_layers():
         to_keras_weights(nn.Sequential(nn.LSTM(2, 3), nn.CRF(3)))
     with pytest.raises(TypeError, match="model: .* got PeepholeLSTM"):
         to_keras_weights(nn.PeepholeLSTM(2, 3))
+    with pytest.raises(TypeError, match="model: expected attention without extra keys"):
+        to_keras_weights(nn.MultiheadAttention(4, 2, add_bias_kv=True))
     with pytest.raises(TypeError, match="model: expected a Module"):
         to_keras_weights([])
 

@@ -368,6 +368,7 @@ def test_what_cannot_be_written_is_named_and_nothing_is_left(tmp_path):
         (nn.Sequential(nn.LSTM(2, 2), bad), ValueError, r"1.weight: expected weights that are finite"),
         (nn.Sequential(nn.LSTM(2, 3), nn.LastStep(), nn.MeanPool()), ValueError, r"model.2 \(MeanPool\)"),
         (nn.Sequential(nn.LSTM(2, 3), nn.Softplus(threshold=1.0)), ValueError, r"model.1 \(Softplus\): threshold"),
+        (nn.MultiheadAttention(4, 2, add_zero_attn=True), ValueError, "add_zero_attn: expected False: extra keys are"),
         (5, TypeError, "model: expected a Module, got 5"),
     ]
     for model, error, message in cases:

@@ -67,7 +67,7 @@ def test_layers_come_in_a_sequential_with_their_names(rng):
     model = nn.Sequential(
         {
             "embed": nn.Embedding(7, 8),
-            "attend": nn.MultiheadAttention(8, 2),
+            "attend": nn.MultiheadAttention(8, 2, add_bias_kv=True),
             "norm": nn.LayerNorm(8),
             "rnn": nn.LSTM(8, 5, 2, bidirectional=True),
             "out": nn.Linear(10, 3, bias=False),

@@ -239,6 +239,58 @@ def test_dropout_only_while_training(rng):
     assert mha(x)[0].numpy().tobytes() == layer(np.float32)(x)[0].numpy().tobytes()
 
 
+EXTRA = [{"add_bias_kv": True}, {"add_zero_attn": True}, {"add_bias_kv": True, "add_zero_attn": True, "bias": False}]
+
+
+@pytest.mark.parametrize("options", EXTRA)
+@pytest.mark.parametrize("causal", [False, True])
+def test_extra_keys_by_hand(options, causal, rng):
+    mha, x = layer(**options, causal=causal), rng.standard_normal((B, T, E))
+    out, kept = mha(x, lengths=LENGTHS, average_attn_weights=False)
+    more = mha.add_bias_kv + mha.add_zero_attn
+    bias = np.zeros(3 * E) if mha.in_proj_bias is None else mha.in_proj_bias.numpy()
+    assert kept.shape == (B, A, T, T + more)
+    for b, n in enumerate(LENGTHS):
+        joint = x[b, :n] @ mha.in_proj_weight.numpy().T + bias
+        q, k, v = (joint[:, place * E : (place + 1) * E] for place in range(3))
+        found = np.zeros((n, E))
+        for h in range(A):
+            part = slice(h * E // A, (h + 1) * E // A)
+            front_k, front_v = ([learned.numpy()[0, :, part]] if mha.add_bias_kv else []
+                                for learned in (mha.bias_k, mha.bias_v))  # fmt: skip
+            zeros = [np.zeros((1, E // A))] * mha.add_zero_attn
+            keys, values = (np.concatenate([*front, *zeros, one[:, part]])
+                            for front, one in ((front_k, k), (front_v, v)))  # fmt: skip
+            found[:, part], weights = by_hand(q[:, part], keys, values, lambda r, n=n: more + (r + 1 if causal else n))
+            np.testing.assert_allclose(kept.numpy()[b, h, :n, :n], weights[:, more:], rtol=0, atol=1e-12)
+            np.testing.assert_allclose(kept.numpy()[b, h, :n, T:], weights[:, :more], rtol=0, atol=1e-12)
+        offset = 0 if mha.out_proj.bias is None else mha.out_proj.bias.numpy()
+        want = found @ mha.out_proj.weight.numpy().T + offset
+        np.testing.assert_allclose(out.numpy()[b, :n], want, rtol=0, atol=1e-12)
+        assert not out.numpy()[b, n:].any()
+
+
+@pytest.mark.parametrize("options", EXTRA)
+def test_extra_keys_keep_gradients_bits_and_masks(options, rng):
+    mha, x = layer(**options), rng.standard_normal((B, T, E))
+    mask = rng.random((B * A, T, T)) < 0.4
+    gradcheck(lambda x: mha(x, lengths=LENGTHS, attn_mask=mask), x, parameters=mha.parameters())
+    x[~VALID] = np.nan
+    out = mha(x, lengths=LENGTHS, need_weights=False)[0].numpy()
+    for b, n in enumerate(LENGTHS):
+        assert out[b, :n].tobytes() == mha(x[b, :n])[0].numpy().tobytes()
+    hidden = mha(np.nan_to_num(x), key_padding_mask=~VALID)[0].numpy()
+    assert hidden[VALID].tobytes() == out[VALID].tobytes()
+    all_hidden, weights = mha(np.nan_to_num(x), attn_mask=np.ones((T, T), bool))
+    assert not weights.numpy()[:, :, :T].any()  # no mask hides extra keys
+    np.testing.assert_allclose(weights.numpy()[:, :, T:].sum(axis=2), 1, rtol=0, atol=1e-12)
+    assert all_hidden.shape == (B, T, E)
+    twin = nn.MultiheadAttention.from_config(mha.config())
+    assert twin.load_state_dict(mha.state_dict()) == ([], [])
+    with pytest.raises(TypeError, match="MultiheadAttention with extra keys"):
+        fs.Stream(layer(**options, causal=True))
+
+
 @pytest.mark.parametrize("shape", [(0, 4, E), (3, 0, E), (0, 0, E)])
 def test_empty_input(shape):
     mha, x = layer(), Tensor(np.ones(shape), requires_grad=True)
@@ -250,9 +302,14 @@ def test_empty_input(shape):
 
 def test_bad_input_is_named(rng):
     mha, x = layer(), rng.standard_normal((B, T, E))
-    for bad in (np.ones((B, T, E + 1)), np.ones((T, E))):
-        with pytest.raises(ValueError, match=r"query: expected shape \(B, T, 6\)"):
+    for bad in (np.ones((B, T, E + 1)), np.ones((T, E + 1)), np.ones(E), np.ones((1, B, T, E))):
+        with pytest.raises(ValueError, match=r"query: expected shape \(B, T, 6\) or \(T, 6\)"):
             mha(bad)
+    for one, two, axes in ((x, x[0], 3), (x[0], x, 2)):
+        with pytest.raises(ValueError, match=f"key: expected {axes} axes, as the query, got {5 - axes}"):
+            mha(one, two)
+    with pytest.raises(ValueError, match=r"key_padding_mask: expected shape \(5,\), since there is one row"):
+        mha(x[0], key_padding_mask=np.zeros((1, T), bool))
     with pytest.raises(ValueError, match="key: expected 4 rows"):
         mha(x, x[:2])
     with pytest.raises(ValueError, match="value: expected shape"):
@@ -271,7 +328,7 @@ def test_bad_input_is_named(rng):
     with pytest.raises(ValueError, match="num_heads: expected a divisor of embed_dim = 6"):
         nn.MultiheadAttention(6, 4)
     for name in ("add_bias_kv", "add_zero_attn"):
-        with pytest.raises(ValueError, match=f"{name}: expected False"):
-            nn.MultiheadAttention(6, 2, **{name: True})
+        with pytest.raises(TypeError, match=f"{name}: expected True or False"):
+            nn.MultiheadAttention(6, 2, **{name: 1})
     with pytest.raises(ValueError, match="dropout"):
         nn.MultiheadAttention(6, 2, dropout=1.5)

@@ -13,10 +13,21 @@ from tests.gradcheck import gradcheck
 LENGTHS = np.array([7, 3, 0, 1])
 
 
+def place_of(mode: str):
+    """Which step of a row of n stands at a place outside it; none of zeros."""
+    return {
+        "zeros": lambda place, n: place,
+        "reflect": lambda place, n: -place if place < 0 else 2 * (n - 1) - place if place >= n else place,
+        "replicate": lambda place, n: min(max(place, 0), n - 1),
+        "circular": lambda place, n: place % n,
+    }[mode]
+
+
 def by_hand(layer: nn.Conv1d, row: np.ndarray) -> np.ndarray:
     """One row (T, F) without padding, tap by tap."""
     weight = layer.weight.numpy()
     before, behind = layer._ends()
+    places = place_of(layer.padding_mode)
     count = (len(row) + before + behind - layer.reach - 1) // layer.stride + 1 if len(row) else 0
     out = np.zeros((max(0, count), layer.out_channels))
     per_in, per_out = layer.in_channels // layer.groups, layer.out_channels // layer.groups
@@ -24,7 +35,7 @@ def by_hand(layer: nn.Conv1d, row: np.ndarray) -> np.ndarray:
         for o in range(layer.out_channels):
             total = 0.0 if layer.bias is None else float(layer.bias.numpy()[o])
             for tap in range(layer.kernel_size):
-                source = t * layer.stride + tap * layer.dilation - before
+                source = places(t * layer.stride + tap * layer.dilation - before, len(row))
                 if 0 <= source < len(row):
                     group = o // per_out
                     for f in range(per_in):
@@ -43,6 +54,9 @@ KINDS = [
     {"groups": 2, "bias": False},
     {"causal": True, "stride": 3, "groups": 2},
     {"dilation": 2, "padding": "same", "groups": 4},
+    {"padding": 5, "padding_mode": "replicate", "stride": 2},
+    {"padding": 1, "padding_mode": "circular", "groups": 2},
+    {"padding": "same", "padding_mode": "replicate", "dilation": 3},
 ]
 each_kind = pytest.mark.parametrize("options", KINDS, ids=str)
 
@@ -106,6 +120,32 @@ def test_a_causal_layer_does_not_look_ahead(rng):
             assert part.tobytes() == np.ascontiguousarray(whole[:, : part.shape[1]]).tobytes()
 
 
+def test_a_mirrored_row(rng):
+    conv, x = layer({"padding": 2, "padding_mode": "reflect"}), rng.standard_normal((2, 7, 4))
+    x[1, 3:] = np.nan
+    out = conv(x, lengths=[7, 3]).numpy()
+    for row, n in enumerate((7, 3)):
+        np.testing.assert_allclose(out[row, : n + 2], by_hand(conv, x[row, :n]), rtol=0, atol=1e-13)
+        assert out[row, : n + 2].tobytes() == conv(x[row, :n]).numpy().tobytes() and not out[row, n + 2 :].any()
+        by_numpy = np.pad(x[row, :n], ((2, 2), (0, 0)), "reflect")
+        assert layer({})(by_numpy).numpy().tobytes() == out[row, : n + 2].tobytes()
+    gradcheck(lambda v: conv(v, lengths=[7, 3]), np.nan_to_num(x), parameters=conv.parameters())
+    twin = nn.Conv1d.from_config(conv.config())
+    assert twin.padding_mode == "reflect"
+
+
+def test_rows_too_short_to_be_padded_with_themselves():
+    for mode, least in (("reflect", 4), ("circular", 3)):
+        conv = layer({"padding": 3, "padding_mode": mode})
+        assert conv(np.ones((2, least, 4)), lengths=[least, 0]).numpy()[0].all()
+        words = f"expected at least {least} steps to pad with '{mode}', got"
+        with pytest.raises(ValueError, match=f"x: {words} {least - 1}"):
+            conv(np.ones((2, least - 1, 4)))
+        with pytest.raises(ValueError, match=f"lengths: {words} 1"):
+            conv(np.ones((2, 7, 4)), lengths=[7, 1])
+        assert conv(np.ones((2, 0, 4))).shape == (2, 0, 8) and conv(np.ones((0, 7, 4))).shape == (0, 11, 8)
+
+
 def test_lengths_behind_it_are_those_of_its_outputs(rng):
     model = nn.Sequential(nn.Sequential(nn.Conv1d(4, 3, 2, stride=2)), nn.MeanPool())
     x = rng.standard_normal((4, 7, 4)).astype(np.float32)
@@ -125,8 +165,9 @@ def test_empty_input():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ValueError, match=r"x: expected shape \(B, T, 4\)"):
-        layer({})(np.ones((2, 4, 7)))
+    for bad in (np.ones((2, 4, 7)), np.ones((4, 7)), np.ones(4)):
+        with pytest.raises(ValueError, match=r"x: expected shape \(B, T, 4\) or \(T, 4\)"):
+            layer({})(bad)
     with pytest.raises(ValueError, match="x: expected at least 3 steps, got 2"):
         layer({})(np.ones((2, 2, 4)))
     with pytest.raises(ValueError, match="lengths: expected 0 <= length <= 7"):
@@ -138,7 +179,8 @@ def test_bad_input_is_named():
         ({"padding": 1, "causal": True}, "padding"),
         ({"padding": -1}, "padding"),
         ({"dilation": 0}, "dilation"),
-        ({"padding_mode": "reflect"}, "padding_mode"),
+        ({"padding_mode": "constant"}, "padding_mode"),
+        ({"padding_mode": "reflect", "causal": True}, "padding_mode"),
     ):
         with pytest.raises(ValueError, match=f"{name}: expected"):
             nn.Conv1d(4, 8, 3, **options)
@@ -156,6 +198,7 @@ def test_against_torch(dtype, tolerance, rng):
             "kernel_size": int(rng.integers(1, 6)), "stride": int(rng.integers(1, 4)),
             "dilation": int(rng.integers(1, 4)), "groups": groups, "bias": bool(rng.integers(2)),
         }  # fmt: skip
+        options["padding_mode"] = str(rng.choice(["zeros", "zeros", "reflect", "replicate", "circular"]))
         padding = int(rng.integers(0, 5)) if options["stride"] > 1 else rng.choice(["same", "valid", 2])
         options["padding"] = padding if isinstance(padding, int) or not str(padding).isdigit() else int(padding)
         if isinstance(options["padding"], np.str_):

@@ -258,6 +258,8 @@ def test_options_are_checked():
             function(X, T, **options)
     with pytest.raises(ValueError, match="label_smoothing"):
         functional.cross_entropy(X[0], CLASSES[0], label_smoothing=1.5)
+    with pytest.raises(ValueError, match="ignore_index: expected none >= 0 where targets are probabilities, got 1"):
+        functional.cross_entropy(X[0], np.full(X[0].shape, 0.1), ignore_index=1)
 
 
 def test_targets_keep_to_the_input_s_dtype():

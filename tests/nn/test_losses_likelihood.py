@@ -214,6 +214,19 @@ def test_batchmean_divides_by_the_rows():
     assert functional.kl_div(LOGS, SHARES, "batchmean").item() == pytest.approx(expected, rel=1e-12)
 
 
+@each_reduction
+@pytest.mark.parametrize("shared", [VAR[:1], VAR[:, :1], VAR[..., :1]], ids=["rows", "steps", "features"])
+def test_variances_that_elements_share(shared, reduction):
+    for lengths in (None, LENGTHS):
+        leaf, whole = (Tensor(np.array(v), requires_grad=True) for v in (shared, np.broadcast_to(shared, X.shape)))
+        found = [functional.gaussian_nll_loss(X, T, v, reduction=reduction, lengths=lengths) for v in (leaf, whole)]
+        np.testing.assert_array_equal(*(out.numpy() for out in found))
+        for out in found:
+            out.sum().backward()
+        axis = next(k for k, n in enumerate(shared.shape) if n == 1)
+        np.testing.assert_allclose(leaf.grad.numpy(), whole.grad.numpy().sum(axis, keepdims=True), rtol=1e-13)
+
+
 def test_small_variances_count_as_eps():
     x, t = np.array([1.0, 2.0]), np.array([1.5, 2.5])
     var = Tensor(np.array([0.0, 1e-9]), requires_grad=True)
@@ -227,7 +240,8 @@ def test_small_variances_count_as_eps():
 @pytest.mark.parametrize(
     ("name", "arguments", "options", "error", "message"),
     [
-        ("gaussian_nll_loss", (X, T, VAR[:1]), {}, ValueError, r"var: expected shape \(4, 5, 3\), \(4, 5, 1\) or"),
+        ("gaussian_nll_loss", (X, T, VAR[:2]), {}, ValueError, r"var: expected shape \(4, 5, 3\), that with 1 instead"),
+        ("gaussian_nll_loss", (X, T, VAR[:1, :1]), {}, ValueError, "var: expected shape .*instead of one axis"),
         ("gaussian_nll_loss", (X, T, -VAR), {}, ValueError, "var: expected variances >= 0"),
         ("gaussian_nll_loss", (X, T[:, :1], VAR), {}, ValueError, r"target: expected shape .*nothing is broadcast"),
         ("gaussian_nll_loss", (X, T, VAR), {"eps": 0.0}, ValueError, "eps: expected a finite number > 0"),

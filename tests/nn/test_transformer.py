@@ -79,8 +79,19 @@ def test_padding_is_not_read_and_gets_no_gradient(options, dtype, rng):
     for one, other in zip(*found, strict=True):
         assert np.isfinite(one).all() and one.tobytes() == other.tobytes()
     assert not found[0][0][~VALID].any() and not found[0][1][~VALID].any()
-    masked = stack(x, src_key_padding_mask=~VALID)
-    assert masked.numpy().tobytes() == found[0][0].tobytes()
+
+
+@pytest.mark.parametrize("options", KINDS)
+def test_a_mask_of_keys_leaves_their_own_outputs_there(options, rng):
+    stack, x = nn.TransformerEncoder(layer(**options), 2), rng.standard_normal((B, T, E))
+    out = stack(x, src_key_padding_mask=~VALID).numpy()
+    assert out[VALID].tobytes() == stack(x, lengths=LENGTHS).numpy()[VALID].tobytes()
+    added = np.where(VALID, 0.0, -np.inf)
+    added[:, 0] += 1e-300  # no plain row lengths: the general way through the masks
+    np.testing.assert_allclose(out, stack(x, src_key_padding_mask=added).numpy(), rtol=0, atol=1e-12)
+    both = stack(x, src_key_padding_mask=~VALID, lengths=np.minimum(LENGTHS, 2)).numpy()
+    assert both.tobytes() == stack(x, lengths=np.minimum(LENGTHS, 2)).numpy().tobytes()
+    gradcheck(lambda x: stack(x, src_key_padding_mask=~VALID), x, parameters=stack.parameters())
 
 
 @pytest.mark.usefixtures("threads")
