@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -40,12 +41,9 @@ def write_file(path: str | os.PathLike[str], parts: Iterable[bytes | bytearray |
         If the file cannot be written: the former file is untouched, and no temporary file is left.
     """
     target = os.path.realpath(os.fspath(path))
-    folder, name = os.path.split(target)
     mode = _present_mode(target)
-    _remove_stale(folder, name)
-    temporary = os.path.join(folder, f".{name}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = claim(target)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-    _own.add(temporary)
     try:
         descriptor = os.open(temporary, flags, 0o666)
         try:
@@ -62,8 +60,39 @@ def write_file(path: str | os.PathLike[str], parts: Iterable[bytes | bytearray |
             os.unlink(temporary)
         raise
     finally:
-        _own.discard(temporary)
-    _sync_folder(folder)
+        release(temporary)
+    _sync_folder(os.path.dirname(target))
+
+
+def claim(target: str) -> str:
+    """Return a name for a temporary file beside a target, once those are removed that dead processes left there.
+
+    Parameters
+    ----------
+    target
+        The file that is to be replaced, without symbolic links.
+
+    Returns
+    -------
+    str
+        The path of a file that does not exist yet. `release` it in the end.
+    """
+    folder, name = os.path.split(target)
+    _remove_stale(folder, name)
+    temporary = os.path.join(folder, f"{_stem(name)}{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    _own.add(temporary)
+    return temporary
+
+
+def release(temporary: str) -> None:
+    """Say that a temporary file is no longer in use.
+
+    Parameters
+    ----------
+    temporary
+        What `claim` returned.
+    """
+    _own.discard(temporary)
 
 
 def _present_mode(target: str) -> int | None:
@@ -106,9 +135,16 @@ def _host() -> str:
     return re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())[:40]
 
 
+def _stem(name: str) -> str:
+    """Return how temporary files for a target begin; a long name is cut, since theirs is longer."""
+    if len(os.fsencode(name)) > 160:
+        name = f"{name[:30]}-{hashlib.blake2b(os.fsencode(name), digest_size=8).hexdigest()}"
+    return f".{name}.{_host()}-"
+
+
 def _stale(folder: str, name: str) -> Iterator[str]:
     """Yield temporary files for this target whose writer, a process of this machine, is gone."""
-    pattern = re.compile(re.escape(f".{name}.{_host()}-") + r"(\d{1,18})-[0-9a-f]{8}\.tmp")
+    pattern = re.compile(re.escape(_stem(name)) + r"(\d{1,18})-[0-9a-f]{8}\.tmp")
     for entry in os.listdir(folder):
         found = pattern.fullmatch(entry)
         if found is None:

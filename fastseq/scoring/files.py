@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time as clock
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from fastseq import checks
+from fastseq.checks import require
 from fastseq.scoring.batches import predict_batches
 from fastseq.scoring.columns import choose_columns
 from fastseq.scoring.errors import ScoringError
@@ -108,15 +111,16 @@ def score(
     checks.integer("batch_size", batch_size, 1)
     begin = clock.perf_counter()
     files, many = _expand(_paths(inputs))
-    targets = output_paths(files, Path(output), many=many)
+    own = Path(model) if isinstance(model, (str, os.PathLike)) else None
+    targets = output_paths(files, Path(output), many=many, model=own)
     network, trained_on = _opened(model)
     rows = series = 0
     total = sum(path.stat().st_size for path in files)
     with (
         staged([target for target, _ in targets]) as temporary,
-        tqdm(total=total, unit="B", unit_scale=True, desc="scoring", disable=not progress) as bar,
+        tqdm(total=total, unit="B", unit_scale=True, desc="scoring", disable=not progress or sys.stderr is None) as bar,
     ):
-        for path, (_, suffix), part in zip(files, targets, temporary, strict=True):
+        for path, (target, suffix), part in zip(files, targets, temporary, strict=True):
             source = open_source(path, id)
             columns = choose_columns(
                 source.schema,
@@ -131,10 +135,12 @@ def score(
             try:
                 batches = _watched(source, columns, bar)
                 for batch, steps in predict_batches(network, batches, columns, batch_size, source.where):
-                    writer.write(batch)
+                    with _naming(target):
+                        writer.write(batch)
                     rows, series = rows + steps, series + batch.num_rows
                     bar.set_postfix_str(f"{series} series", refresh=False)
-                writer.close()
+                with _naming(target):
+                    writer.close()
             finally:
                 writer.abandon()
     return ScoreSummary(rows, series, clock.perf_counter() - begin, tuple(target for target, _ in targets))
@@ -165,6 +171,17 @@ def _paths(inputs: Any) -> list[Path]:
     return [Path(item) for item in found]
 
 
+@contextmanager
+def _naming(target: Path) -> Iterator[None]:
+    """Name the file in what its disk says, and say in which form ids can be written."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(target)) from error
+    except (require("pyarrow", "data").ArrowException, UnicodeError) as error:
+        raise ScoringError(f"{target}: expected ids that can be written in this form, found: {error}") from error
+
+
 def _watched(source: Source, columns: Any, bar: Any) -> Iterator[Any]:
     """Pass on the batches of a source and move the bar by the bytes read."""
     before = 0
@@ -188,6 +205,8 @@ def _expand(given: list[Path]) -> tuple[list[Path], bool]:
                 raise ScoringError(f"{path}: expected a folder with {', '.join(SUFFIXES)} files, found none")
             files += inside
         elif path.exists():
+            if not path.is_file():
+                raise ScoringError(f"{path}: expected a file or folder, found a pipe, socket or device")
             files.append(path)
         else:
             raise FileNotFoundError(f"{path}: expected a file or folder, found none")

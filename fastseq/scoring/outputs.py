@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fastseq.checks import require
+from fastseq.persistence import atomic
 from fastseq.scoring.errors import ScoringError
 from fastseq.scoring.sources import suffix_of
 
@@ -38,6 +38,9 @@ class PredictionWriter:
     def write(self, batch: Any) -> None:
         """Append a record batch; small ones are gathered into row groups."""
         pa = require("pyarrow", "data")
+        if self._suffix.startswith(".csv") and hasattr(batch.column(0), "storage"):  # a UUID: its text
+            names = pa.array(map(str, batch.column(0).to_pylist()), pa.string())
+            batch = pa.record_batch([names, *batch.columns[1:]], batch.schema.names)
         if self._writer is None:
             self._stream = pa.PythonFile(self._file, "w")
             if self._suffix == ".csv.gz":
@@ -64,9 +67,11 @@ class PredictionWriter:
             self._file.close()
 
     def abandon(self) -> None:
-        """Close the file without finishing it."""
+        """Close the file without finishing it; what its disk says to that is no news."""
         if not self._file.closed:
-            self._file.close()
+            for unfinished in (self._stream, self._file):
+                with contextlib.suppress(OSError, ValueError, AttributeError):
+                    unfinished.close()
 
     def _flush(self) -> None:
         if self._held:
@@ -93,8 +98,8 @@ def staged(targets: list[Path]) -> Iterator[list[Path]]:
     A process that is killed leaves its temporary files behind; the next run with the same target removes them.
     """
     made: list[Path] = []
+    temporary: list[Path] = []
     targets = [Path(os.path.realpath(target)) for target in targets]  # a link stays, what it points to is replaced
-    temporary = [target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp") for target in targets]
     try:
         for folder in dict.fromkeys(target.parent for target in targets):
             if not folder.exists():
@@ -103,8 +108,7 @@ def staged(targets: list[Path]) -> Iterator[list[Path]]:
                 except FileNotFoundError:
                     raise ScoringError(f"output: expected an existing folder, found none at {folder.parent}") from None
                 made.append(folder)
-        for target in targets:
-            _remove_stale(target)
+        temporary += [Path(atomic.claim(str(target))) for target in targets]
         yield temporary
         for path, target in zip(temporary, targets, strict=True):
             os.replace(path, target)
@@ -115,30 +119,12 @@ def staged(targets: list[Path]) -> Iterator[list[Path]]:
             if not any(folder.iterdir()):
                 folder.rmdir()
         raise
+    finally:
+        for path in temporary:
+            atomic.release(str(path))
 
 
-def _remove_stale(target: Path) -> None:
-    """Remove temporary files for this target whose writer is gone."""
-    pattern = re.compile(re.escape(f".{target.name}.") + r"(\d{1,18})-[0-9a-f]{8}\.tmp")
-    for path in list(target.parent.iterdir()):
-        found = pattern.fullmatch(path.name)
-        if found and not _alive(int(found[1])):
-            path.unlink(missing_ok=True)
-
-
-def _alive(process: int) -> bool:
-    if os.name == "nt":
-        return True  # signal 0 would end the process there; its leftovers stay
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def output_paths(inputs: list[Path], output: Path, *, many: bool) -> list[tuple[Path, str]]:
+def output_paths(inputs: list[Path], output: Path, *, many: bool, model: Path | None = None) -> list[tuple[Path, str]]:
     """Return the file to write for each input, with the suffix that says its form.
 
     Parameters
@@ -149,6 +135,8 @@ def output_paths(inputs: list[Path], output: Path, *, many: bool) -> list[tuple[
         The file to write, or with ``many`` the folder.
     many
         True writes one part per input into the folder, named like the input and of its kind.
+    model
+        The model's file, which is no place to write to either.
 
     Raises
     ------
@@ -179,5 +167,7 @@ def output_paths(inputs: list[Path], output: Path, *, many: bool) -> list[tuple[
             )
         if target.resolve() in sources:
             raise ScoringError(f"output: expected a place away from the inputs, found the input {target}")
+        if model is not None and target.resolve() == model.resolve():
+            raise ScoringError(f"output: expected a place away from the model, found {target}")
         names[target] = path
     return targets

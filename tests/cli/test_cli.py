@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +75,7 @@ def test_errors_are_one_line_and_code_two(tmp_path, model, capsys):
         f"fastseq: error: {path}: expected 3 feature columns (the model's input size), found 2: a, b\n",
     )
     assert main([*command, "--threads", "0"]) == 2
-    assert capsys.readouterr().err.startswith("fastseq: error: count: expected an integer >= 1")
+    assert capsys.readouterr().err.startswith("fastseq: error: --threads: expected an integer >= 1")
     path.write_bytes(b"")
     assert main(command) == 2
     assert capsys.readouterr().err == f"fastseq: error: {path}: expected a table, found an empty file\n"
@@ -100,6 +104,82 @@ def test_interrupt(monkeypatch, capsys):
     monkeypatch.setattr("fastseq.scoring.score", stop)
     assert main(["score", "m", "i", "-o", "o"]) == 130
     assert capsys.readouterr().err == "fastseq: interrupted\n"
+
+
+SLOW = """
+import sys, time
+from fastseq.cli import main
+from fastseq.scoring.network import Network
+
+Network.predict = lambda self, x, lengths: print("scoring", flush=True) or time.sleep(60)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as on Unix")
+def test_signals_to_end_leave_nothing(tmp_path, model):
+    pq.write_table(list_table(ragged([3, 9])), tmp_path / "in.parquet")
+    before = sorted(tmp_path.iterdir())
+    running = {}
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        command = ["score", f"{tmp_path}/model.safetensors", f"{tmp_path}/in.parquet", "-o", f"{tmp_path}/{name}.csv"]
+        running[name] = subprocess.Popen(
+            [sys.executable, "-c", SLOW, *command, "--no-progress"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+    for name, code, said in (("SIGINT", 130, "fastseq: interrupted\n"), ("SIGTERM", 143, ""), ("SIGHUP", 129, "")):
+        with running[name] as process:
+            assert process.stdout.readline() == "scoring\n"
+            begin = time.perf_counter()
+            process.send_signal(getattr(signal, name))
+            assert (process.wait(10), process.stderr.read()) == (code, said)
+            assert time.perf_counter() - begin < 2
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path, model):
+    pq.write_table(list_table(ragged([3, 9])), tmp_path / "in.parquet")
+    command = ["score", f"{tmp_path}/model.safetensors", f"{tmp_path}/in.parquet", "-o", f"{tmp_path}/out.csv"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "fastseq", *command, "--no-progress"],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "") and (tmp_path / "out.csv").exists()
+
+
+FULL = """
+import resource, sys
+from fastseq.cli import main
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+sys.exit([main([*sys.argv[1:-1], sys.argv[-1] + suffix]) for suffix in (".csv", ".csv.gz", ".parquet")] != [2, 2, 2])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits as on Unix")
+def test_a_disk_that_is_full_leaves_nothing_and_is_named(tmp_path, model):
+    pq.write_table(long_table(ragged([1] * 3000)), tmp_path / "in.parquet")
+    before = sorted(tmp_path.iterdir())
+    command = ["score", f"{tmp_path}/model.safetensors", f"{tmp_path}/in.parquet", "--no-progress", "-o"]
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, *command, f"{tmp_path}/out"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    for line, suffix in zip(lines, (".csv", ".csv.gz", ".parquet"), strict=True):
+        assert line == f"fastseq: error: [Errno {errno.EFBIG}] {os.strerror(errno.EFBIG)}: '{tmp_path}/out{suffix}'"
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_version_and_help_load_no_compiler():

@@ -322,6 +322,16 @@ def test_leftovers_of_the_living_and_of_others_stay(tmp_path):
     assert sorted(os.listdir(tmp_path)) == sorted([*keep, "m"])
 
 
+def test_names_as_long_as_a_folder_takes(tmp_path):
+    for name in ("x" * 255, "ä" * 127):
+        write_file(tmp_path / name, [b"x"])
+        host, stem = atomic._host(), atomic._stem(name)
+        assert stem.endswith(f".{host}-") and len(os.fsencode(stem)) < 200
+        (tmp_path / f"{stem}99999999-00000000.tmp").write_bytes(b"")
+        write_file(tmp_path / name, [b"again"])
+    assert sorted(os.listdir(tmp_path)) == ["x" * 255, "ä" * 127]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="permission bits and links as on Unix")
 def test_links_and_permission_bits(tmp_path):
     real, link = tmp_path / "folder" / "real", tmp_path / "link"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -200,6 +201,40 @@ def bad_calls(folder: Path):
     yield [good, twin], "text.txt", "output: expected a folder for several inputs, found the file"
     yield [good, twin_csv], "out", "inputs: expected names that differ, found .* for one part .*good.csv"
     yield other, "other", "output: expected a place away from the inputs"
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "pipe.csv")
+        yield folder / "pipe.csv", "out.csv", "pipe.csv: expected a file or folder, found a pipe"
+
+
+def test_the_model_is_not_overwritten(tmp_path):
+    fs.save(nn.Sequential(nn.LSTM(3, 2), nn.LastStep()), tmp_path / "model.csv")
+    before = (tmp_path / "model.csv").read_bytes()
+    path = write(long_table(ragged([3])), tmp_path / "in.csv")
+    with pytest.raises(ScoringError, match="output: expected a place away from the model, found .*model.csv"):
+        quiet(tmp_path / "model.csv", path, tmp_path / "model.csv")
+    assert (tmp_path / "model.csv").read_bytes() == before
+
+
+def test_names_of_any_length(tmp_path):
+    path = write(long_table(ragged([3])), tmp_path / "in.csv")
+    quiet(weighted_sum, path, tmp_path / f"{'x' * 251}.csv")
+    assert sorted(len(item.name) for item in tmp_path.iterdir()) == [6, 255]
+
+
+def test_ids_that_csv_cannot_hold(tmp_path):
+    ids = pa.array([b"\xff"], pa.binary())
+    path = write(pa.table({"unique_id": ids, "ds": [1], "x": [1.0]}), tmp_path / "in.parquet")
+    with pytest.raises(ScoringError, match="out.csv: expected ids that can be written in this form, found: .*UTF8"):
+        quiet(weighted_sum, path, tmp_path / "out.csv")
+    assert list(tmp_path.iterdir()) == [path]
+    quiet(weighted_sum, path, tmp_path / "out.parquet")
+    if hasattr(pa, "uuid"):
+        ids = pa.array([bytes(15) + b"\7"], pa.uuid())
+        write(pa.table({"unique_id": ids, "ds": [1], "x": [1.0]}), path)
+        quiet(weighted_sum, path, tmp_path / "out.csv")
+        assert "00000000-0000-0000-0000-000000000007" in (tmp_path / "out.csv").read_text()
+        quiet(weighted_sum, path, tmp_path / "out.parquet")
+        assert read(tmp_path / "out.parquet")["unique_id"].type == pa.uuid()
 
 
 def test_bad_calls(tmp_path):
