@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fastseq.autograd.tensor import Tensor
     from fastseq.creation import ones, rand, randn, tensor, zeros
     from fastseq.jit import get_num_threads, set_num_threads
-    from fastseq.layers import initializers, regularizers
+    from fastseq.layers import constraints, initializers, regularizers
     from fastseq.models import losses, metrics, optimizers
     from fastseq.nn.init import manual_seed
     from fastseq.persistence import load, load_state, save, save_state
@@ -71,6 +71,7 @@ _NAMES = {
     "argmax": "fastseq.torch_names",
     "callbacks": "fastseq.training",
     "cat": "fastseq.torch_names",
+    "constraints": "fastseq.layers",
     "cuda": "fastseq.torch_names",
     "device": "fastseq.torch_names",
     "enable_grad": "fastseq.autograd.mode",
@@ -162,6 +163,7 @@ __all__ = [
     "callbacks",
     "cat",
     "cli",
+    "constraints",
     "cuda",
     "datasets",
     "device",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastseq.layers import initializers, regularizers
+from fastseq.layers import constraints, initializers, regularizers
 from fastseq.layers.attention import MultiHeadAttention
 from fastseq.layers.basic import (
     Activation,
@@ -19,8 +19,10 @@ from fastseq.layers.cells import GRU, LSTM, SimpleRNN
 from fastseq.layers.inputs import Input, InputLayer
 from fastseq.layers.layer import Layer
 from fastseq.layers.merging import Add, Average, Concatenate, Flatten, Multiply, RepeatVector, Reshape
+from fastseq.layers.rnn import RNN, StackedRNNCells
+from fastseq.layers.single_steps import GRUCell, LSTMCell, SimpleRNNCell
 from fastseq.layers.steps import Conv1D, GlobalAveragePooling1D, GlobalMaxPooling1D
-from fastseq.layers.wrappers import Bidirectional, TimeDistributed
+from fastseq.layers.wrappers import Bidirectional, TimeDistributed, Wrapper
 
 __all__ = [
     "Activation",
@@ -34,21 +36,28 @@ __all__ = [
     "Embedding",
     "Flatten",
     "GRU",
+    "GRUCell",
     "GlobalAveragePooling1D",
     "GlobalMaxPooling1D",
     "Input",
     "InputLayer",
     "LSTM",
+    "LSTMCell",
     "Layer",
     "LayerNormalization",
     "Masking",
     "MultiHeadAttention",
     "Multiply",
+    "RNN",
     "RepeatVector",
     "Reshape",
     "SimpleRNN",
+    "SimpleRNNCell",
     "SpatialDropout1D",
+    "StackedRNNCells",
     "TimeDistributed",
+    "Wrapper",
+    "constraints",
     "initializers",
     "regularizers",
 ]

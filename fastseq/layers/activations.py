@@ -63,10 +63,12 @@ def apply(activation: Any, x: Tensor) -> Tensor:
     Parameters
     ----------
     activation
-        From ``name_of``.
+        From ``name_of``; or None, as a user may set it.
     x
         Any shape.
     """
+    if activation is None:
+        return x
     module = module_of(activation)
     found = activation(x) if module is None else module(x)
     return flow(found, logits=x) if activation in _FROM_LOGITS else found

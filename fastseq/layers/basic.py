@@ -315,6 +315,7 @@ class Embedding(Layer):
         self.embeddings_initializer = initializers.get("embeddings_initializer", embeddings_initializer)
         self.embeddings_regularizer = regularizers.get("embeddings_regularizer", embeddings_regularizer)
         self.mask_zero = checks.boolean("mask_zero", mask_zero)
+        self.supports_masking = self.mask_zero  # type: ignore[misc]
         if weights is not None:
             self.build_from((None,))
             self.set_weights(weights if isinstance(weights, (list, tuple)) else [weights])

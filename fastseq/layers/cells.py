@@ -30,6 +30,8 @@ class LSTM(RecurrentLayer):
         Whether there is a bias.
     unit_forget_bias
         Whether the forget gate's bias starts at one.
+    use_cudnn
+        Without an effect.
     **options
         See `RecurrentLayer`.
 
@@ -38,8 +40,8 @@ class LSTM(RecurrentLayer):
     Weights: kernel (F, 4H), recurrent_kernel (H, 4H), bias (4H,), gates in the order i f c o.
     """
 
-    arguments = ("activation", "recurrent_activation", "unit_forget_bias", *RecurrentLayer.arguments)
-    state_count = 2
+    arguments = ("activation", "recurrent_activation", "unit_forget_bias", "use_cudnn", *RecurrentLayer.arguments)
+    memories = 2
     cell_name = "lstm_cell"
     gates = (0, 1, 2, 3)
 
@@ -51,12 +53,14 @@ class LSTM(RecurrentLayer):
         use_bias: bool = True,
         *,
         unit_forget_bias: bool = True,
+        use_cudnn: bool | str = "auto",
         **options: Any,
     ) -> None:
         super().__init__(units, use_bias=use_bias, **options)
         self.activation = checks.choice("activation", activation, ("tanh",))
         self.recurrent_activation = checks.choice("recurrent_activation", recurrent_activation, ("sigmoid",))
         self.unit_forget_bias = checks.boolean("unit_forget_bias", unit_forget_bias)
+        self.use_cudnn = use_cudnn
 
     def _fused(self, inputs: int) -> Recurrent:
         return nn.LSTM(inputs, self.units, bias=self.use_bias, dtype=self.dtype)
@@ -87,6 +91,8 @@ class GRU(RecurrentLayer):
         Whether there is a bias.
     reset_after
         Whether the reset gate acts on the product with h (the default, and PyTorch's form), or on h.
+    use_cudnn
+        Without an effect.
     **options
         See `RecurrentLayer`.
 
@@ -96,7 +102,7 @@ class GRU(RecurrentLayer):
     order z r h, PyTorch's being r z n.
     """
 
-    arguments = ("activation", "recurrent_activation", "reset_after", *RecurrentLayer.arguments)
+    arguments = ("activation", "recurrent_activation", "reset_after", "use_cudnn", *RecurrentLayer.arguments)
     cell_name = "gru_cell"
     gates = (1, 0, 2)
 
@@ -108,12 +114,14 @@ class GRU(RecurrentLayer):
         use_bias: bool = True,
         *,
         reset_after: bool = True,
+        use_cudnn: bool | str = "auto",
         **options: Any,
     ) -> None:
         super().__init__(units, use_bias=use_bias, **options)
         self.activation = checks.choice("activation", activation, ("tanh",))
         self.recurrent_activation = checks.choice("recurrent_activation", recurrent_activation, ("sigmoid",))
         self.reset_after = checks.boolean("reset_after", reset_after)
+        self.use_cudnn = use_cudnn
 
     def _fused(self, inputs: int) -> Recurrent:
         return nn.GRU(inputs, self.units, bias=self.use_bias, reset_after=self.reset_after, dtype=self.dtype)

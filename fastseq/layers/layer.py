@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import inspect
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from functools import reduce
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastseq import checks
 from fastseq.autograd import no_grad, ops
 from fastseq.autograd.tensor import Tensor
-from fastseq.layers import initializers, regularizers, symbolic
+from fastseq.layers import constraints, initializers, regularizers, symbolic
 from fastseq.layers.arguments import input_shape, placed, whole, zeros
 from fastseq.layers.flow import Flow, flat, flow, mask_of, nested
 from fastseq.layers.naming import name_for
-from fastseq.layers.weights import Weight, stored_as
-from fastseq.nn import Module, Parameter, init
+from fastseq.layers.weighted import Weighted
+from fastseq.layers.weights import Weight
+from fastseq.nn import init
 
 L = TypeVar("L", bound="Layer")
+#: Whether a layer is being called, and calls others, in this thread.
+_here = threading.local()
 #: Keras's arguments that change nothing here: kernels are always fused, and there is one implementation.
-_WITHOUT_EFFECT = ("unroll", "use_cudnn", "implementation", "input_length", "flash_attention")
+_WITHOUT_EFFECT = ("implementation", "input_length", "flash_attention")
 #: Keras's arguments that are understood in their default only.
 _DEFAULT_ONLY: dict[str, Any] = {
-    "activity_regularizer": None,
     "autocast": True,
     "data_format": "channels_last",
     "attention_axes": None,
@@ -42,7 +43,7 @@ _DEFAULT_ONLY: dict[str, Any] = {
 }
 
 
-class Layer(Module):
+class Layer(Weighted):
     """Base class of Keras's layers: built when it first sees a shape, called with masks, and weights in Keras's layout.
 
     A layer of your own writes ``call(self, inputs)`` over Tensors, and ``build(self, input_shape)`` if it has weights
@@ -56,9 +57,12 @@ class Layer(Module):
         Whether its weights learn.
     dtype
         float32 (the default) or float64.
+    activity_regularizer
+        A penalty on the outputs, per row, or None.
     **options
-        ``input_shape`` (and ``batch_input_shape``) without rows, for the first layer of a Sequential. Arguments of
-        Keras's that have no effect here are accepted; others are refused.
+        ``input_shape`` (and ``batch_input_shape``) without rows, for the first layer of a Sequential;
+        ``kernel_constraint`` and the like, limits of the weights that an initialiser is named for. Arguments of Keras's
+        that have no effect here are accepted; others are refused.
     """
 
     #: Names of the constructor's arguments that ``get_config`` writes down.
@@ -75,22 +79,33 @@ class Layer(Module):
             cls.build = whole(cls.__dict__["build"])  # type: ignore[method-assign]
 
     def __init__(
-        self, *, name: str | None = None, trainable: bool = True, dtype: Any = None, **options: Any
+        self, *, name: str | None = None, trainable: bool = True, dtype: Any = None, activity_regularizer: Any = None,
+        **options: Any,
     ) -> None:  # fmt: skip
         super().__init__()
         self._building = False
         self.given_input_shape = input_shape(options)
+        self.activity_regularizer = regularizers.get("activity_regularizer", activity_regularizer)
+        self._limit(options)
         self._refuse(options)
         self.name = name_for(type(self).__name__, name)
         self.dtype = checks.float_dtype("dtype", np.float32 if dtype is None else dtype)
         self.built = False
         self.weights_built: list[Weight] = []
+        self.added: list[Tensor] = []
         self.nodes: list[symbolic.Node] = []
         self.output_shape: Any = None
         self.noise: np.random.Generator | None = None
         self._built_from: tuple[Any, ...] = ()
         self._trainable = checks.boolean("trainable", trainable)
         self.__dict__["training"] = False  # as in Keras: noise only where training is asked for
+
+    def _limit(self, options: dict[str, Any]) -> None:
+        """Take the limits of weights out of the constructor's further arguments."""
+        for argument in self.arguments:
+            if argument.endswith("_initializer"):
+                name = argument.replace("_initializer", "_constraint")
+                setattr(self, name, constraints.get(name, options.pop(name, None)))
 
     def _refuse(self, options: dict[str, Any]) -> None:
         """Raise for arguments that mean something in Keras, or nothing at all, and are not supported."""
@@ -100,8 +115,8 @@ class Layer(Module):
         for name, value in options.items():
             if name in _WITHOUT_EFFECT:
                 continue
-            if name in _DEFAULT_ONLY or name.endswith("_constraint"):
-                default = _DEFAULT_ONLY.get(name)
+            if name in _DEFAULT_ONLY:
+                default = _DEFAULT_ONLY[name]
                 if value is not None and value != default:
                     raise checks.value_error(
                         f"{type(self).__name__}: {name}", f"{default!r}, which is supported", value
@@ -205,7 +220,9 @@ class Layer(Module):
     def settle(self) -> None:
         """Draw the weights made since, and bring new modules in line with the layer's mode."""
         for weight in self.weights_built:
-            weight.path = f"{self.name}/{weight.name}"
+            weight.path = f"{self.name}/{weight.label}"
+            limit = f"{weight.name.removesuffix('_kernel')}_constraint"
+            weight.constraint = weight.constraint or self.__dict__.get(limit)
             if not init.is_rebuilding():
                 weight.initialize()
         for child in self.children():
@@ -213,42 +230,6 @@ class Layer(Module):
                 child.train(self.training)
         if not self._trainable:
             self.trainable = False
-
-    def add_weight(
-        self, shape: Any = (), initializer: Any = None, dtype: Any = None, trainable: bool = True,
-        regularizer: Any = None, name: str | None = None,
-    ) -> Parameter:  # fmt: skip
-        """Make a weight of a layer of your own.
-
-        Parameters
-        ----------
-        shape
-            Its shape.
-        initializer
-            A name or an initialiser; glorot_uniform if None.
-        dtype
-            The layer's if None.
-        trainable
-            Whether it learns.
-        regularizer
-            A penalty, or None.
-        name
-            Its name.
-
-        Returns
-        -------
-        Parameter
-            To be set as an attribute.
-        """
-        sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-        parameter = Parameter(np.zeros(sizes, self.dtype if dtype is None else checks.float_dtype("dtype", dtype)))
-        parameter.requires_grad = checks.boolean("trainable", trainable)
-        drawn = initializers.get("initializer", "glorot_uniform" if initializer is None else initializer)
-        label = name or f"weight_{len(self.weights_built)}" if len(self.weights_built) else name or "weight"
-        self.weights_built.append(stored_as(label, parameter, drawn, regularizers.get("regularizer", regularizer)))
-        if self.built:
-            self.weights_built[-1].initialize()
-        return parameter
 
     # -- calling ------------------------------------------------------------------------------------------------
 
@@ -260,10 +241,14 @@ class Layer(Module):
         return super().__call__(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        """Look up weights by Keras's names too, such as ``dense.kernel``."""
-        for weight in self.__dict__.get("weights_built", ()):
-            if weight.name == name:
-                return weight
+        """Look up weights by Keras's names too, such as ``dense.kernel``: in ``call`` a Tensor, whose weight learns."""
+        if name not in self.__dict__.get("_parameters", ()):  # add_weight's stand there under the user's names
+            for weight in self.__dict__.get("weights_built", ()):
+                if weight.label == name:
+                    inside = weight.tensor is not None and getattr(_here, "inside", False)
+                    return weight.tensor() if inside else weight
+            if name == "bias" and self.__dict__.get("built") and self.__dict__.get("use_bias") is False:
+                return None
         return super().__getattr__(name)
 
     def forward(self, *args: Any, mask: Any = None, training: bool | None = None, **options: Any) -> Any:
@@ -298,10 +283,19 @@ class Layer(Module):
         elif given is not None and not self.supports_masking and mask_of(values[0]) is not None:
             warnings.warn(f"{self.name} ({type(self).__name__}) takes no masks: it drops that of its input",
                           UserWarning, stacklevel=3)  # fmt: skip
-        with self._mode(training), self._drawing():
-            if "training" in wanted:
-                options["training"] = self.training
-            found = self.call(*values, **options)
+        inside, _here.inside = getattr(_here, "inside", False), True
+        try:
+            if not inside:
+                self.forget_losses()
+            with self._mode(training), self._drawing():
+                if "training" in wanted:
+                    options["training"] = self.training
+                found = self.call(*values, **options)
+        finally:
+            _here.inside = inside
+        if self.activity_regularizer is not None:
+            rows = max(values[0].shape[0], 1) if isinstance(values[0], Tensor) and values[0].ndim else 1
+            self.add_loss([self.activity_regularizer(out) * (1.0 / rows) for out in flat(found)])
         return self._marked(found, self.compute_mask(values[0], given))
 
     def _value(self, x: Any) -> Any:
@@ -335,44 +329,6 @@ class Layer(Module):
     def _drawing(self) -> Any:
         return nullcontext() if self.noise is None else init.use_generator(self.noise)
 
-    # -- weights ------------------------------------------------------------------------------------------------
-
-    @property
-    def sublayers(self) -> list[Layer]:
-        """The layers inside, whose weights come after its own."""
-        return [child for child in self.children() if isinstance(child, Layer)]
-
-    @property
-    def weights(self) -> list[Weight]:
-        """The weights in Keras's order."""
-        found = [*self.weights_built, *(weight for layer in self.sublayers for weight in layer.weights)]
-        return list({id(weight): weight for weight in found}.values())
-
-    @property
-    def trainable_weights(self) -> list[Weight]:
-        """The weights that learn."""
-        return [weight for weight in self.weights if weight.trainable]
-
-    @property
-    def non_trainable_weights(self) -> list[Weight]:
-        """The weights that do not."""
-        return [weight for weight in self.weights if not weight.trainable]
-
-    @property
-    def variables(self) -> list[Weight]:
-        """The weights, as Keras's older name has it."""
-        return self.weights
-
-    @property
-    def trainable_variables(self) -> list[Weight]:
-        """The weights that learn."""
-        return self.trainable_weights
-
-    @property
-    def non_trainable_variables(self) -> list[Weight]:
-        """The weights that do not."""
-        return self.non_trainable_weights
-
     @property
     def input(self) -> Any:
         """The symbolic input of the layer's only place in models; a list for several."""
@@ -390,67 +346,27 @@ class Layer(Module):
             raise checks.value_error(f"{self.name}: input and output", "one place in a model", f"{len(self.nodes)}")
         return self.nodes[0]
 
-    def get_weights(self) -> list[NDArray[Any]]:
-        """Return copies of the weights, in Keras's order and layout."""
-        return [weight.numpy() for weight in self.weights]
-
-    def set_weights(self, weights: Any) -> None:
-        """Set the weights; none if anything does not fit.
-
-        Parameters
-        ----------
-        weights
-            Arrays in the order and layout of ``get_weights``, which are Keras's.
-
-        Raises
-        ------
-        ValueError
-            If their number or a shape differs.
-        """
-        own, given = self.weights, list(weights)
-        if len(own) != len(given):
-            hint = "" if self.built else f" ({self.name} has not been built yet: it has seen no shape)"
-            raise checks.value_error("weights", f"{len(own)} arrays{hint}", f"{len(given)}")
-        for weight, value in zip(own, given, strict=True):
-            if np.shape(value) != weight.shape:
-                raise checks.value_error(weight.path, f"shape {weight.shape}", f"shape {np.shape(value)}")
-        for weight, value in zip(own, given, strict=True):
-            weight.assign(value)
-
-    def count_params(self) -> int:
-        """Return how many numbers the weights hold."""
-        return sum(int(np.prod(weight.shape)) for weight in self.weights)
+    @property
+    def compute_dtype(self) -> str:
+        """The name of the element type that is computed in."""
+        return str(self.dtype.name)
 
     @property
-    def trainable(self) -> bool:
-        """Whether the weights learn; setting it holds for the layers inside, too."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = checks.boolean("trainable", value)
-        for layer in self.sublayers:
-            layer.trainable = self._trainable
-        for weight in self.weights_built:
-            for parameter in weight.parameters if weight.learns else ():
-                parameter.requires_grad = self._trainable
-
-    @property
-    def losses(self) -> list[Tensor]:
-        """The penalties that regularisers put on the weights that learn, one per weight."""
-        found: list[Tensor] = []
-        for weight in self.weights:
-            if weight.regularizer is not None and weight.trainable:
-                parts = [weight.regularizer(one) for one in weight.parameters if one.requires_grad]
-                found.append(reduce(ops.add, parts))
-        return found
+    def variable_dtype(self) -> str:
+        """The name of the weights' element type: the same."""
+        return str(self.dtype.name)
 
     # -- configuration ------------------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON values (functions of yours as they are)."""
         found: dict[str, Any] = {"name": self.name, "trainable": self._trainable, "dtype": self.dtype.name}
+        if self.activity_regularizer is not None:
+            found["activity_regularizer"] = regularizers.describe(self.activity_regularizer)
         for name in self.arguments:
+            limit = name.replace("_initializer", "_constraint")
+            if name.endswith("_initializer") and getattr(self, limit) is not None:
+                found[limit] = constraints.describe(getattr(self, limit))
             value = getattr(self, name)
             if name.endswith("_initializer"):
                 value = initializers.describe(value)

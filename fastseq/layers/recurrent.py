@@ -18,8 +18,8 @@ from fastseq.autograd import ops
 from fastseq.autograd.tensor import Tensor
 from fastseq.layers import initializers, regularizers
 from fastseq.layers.basic import features_of, seeded
-from fastseq.layers.flow import Mask, ValidSteps, as_mask
-from fastseq.layers.layer import Layer
+from fastseq.layers.flow import ValidSteps
+from fastseq.layers.recurring import Recurring
 from fastseq.layers.weights import Weight
 from fastseq.nn import Parameter
 from fastseq.nn.recurrent import Recurrent
@@ -27,7 +27,7 @@ from fastseq.nn.recurrent import Recurrent
 Array = NDArray[Any]
 
 
-class RecurrentLayer(Layer):
+class RecurrentLayer(Recurring):
     """What LSTM, GRU and SimpleRNN share.
 
     Parameters
@@ -47,28 +47,16 @@ class RecurrentLayer(Layer):
         of a call and all its rows (Keras chooses for each row), so that the fused kernel runs.
     seed
         Gives the layer random numbers of its own; None draws from the package's generator.
-    return_sequences
-        Whether all outputs are returned, (B, T, H), or the last, (B, H).
-    return_state
-        Whether the final states are returned after the output.
-    go_backwards
-        Whether steps are read from the last to the first; outputs come in that order.
-    stateful
-        Whether a call goes on from the states in which the one before ended; see `reset_state`.
-    zero_output_for_mask
-        Whether a step that does not count gives zeros instead of the output before it.
     **options
-        ``unroll``, ``use_cudnn`` and ``implementation`` without an effect; and see `Layer`.
+        See `Recurring`.
     """
 
     arguments: ClassVar[tuple[str, ...]] = (
         "units", "use_bias", "kernel_initializer", "recurrent_initializer", "bias_initializer", "kernel_regularizer",
-        "recurrent_regularizer", "bias_regularizer", "dropout", "recurrent_dropout", "seed", "return_sequences",
-        "return_state", "go_backwards", "stateful", "zero_output_for_mask",
+        "recurrent_regularizer", "bias_regularizer", "dropout", "recurrent_dropout", "seed", *Recurring.arguments,
     )  # fmt: skip
-    supports_masking = True
     #: How many states there are, h first.
-    state_count: ClassVar[int] = 1
+    memories: ClassVar[int] = 1
     #: What Keras calls the cell, in the weights' names.
     cell_name: ClassVar[str] = ""
     #: For each of Keras's gates, in its order, which of the fused layer's it is.
@@ -91,11 +79,6 @@ class RecurrentLayer(Layer):
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         seed: int | None = None,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        zero_output_for_mask: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -110,12 +93,6 @@ class RecurrentLayer(Layer):
         self.dropout = checks.real("dropout", dropout, 0.0, 1.0)
         self.recurrent_dropout = checks.real("recurrent_dropout", recurrent_dropout, 0.0, 1.0)
         self.seed = seeded(self, seed)
-        self.return_sequences = checks.boolean("return_sequences", return_sequences)
-        self.return_state = checks.boolean("return_state", return_state)
-        self.go_backwards = checks.boolean("go_backwards", go_backwards)
-        self.stateful = checks.boolean("stateful", stateful)
-        self.zero_output_for_mask = checks.boolean("zero_output_for_mask", zero_output_for_mask)
-        self.states: list[Array] | None = None
 
     # -- what subclasses write ----------------------------------------------------------------------------------
 
@@ -156,8 +133,12 @@ class RecurrentLayer(Layer):
         ]
         if self.use_bias:
             self.weights_built += self._biases()
-        if self.stateful and input_shape[0] is not None and self.states is None:
-            self.states = [np.zeros((input_shape[0], self.units), self.dtype) for _ in range(self.state_count)]
+        self.remember_zeros(input_shape[0])
+
+    @property
+    def state_sizes(self) -> list[int]:
+        """The states' sizes, see `Recurring.state_sizes`."""
+        return [self.units] * self.memories
 
     def _parameter(self, name: str) -> Parameter:
         found: Any = self.cell._parameters[f"{name}_l0"]
@@ -188,62 +169,23 @@ class RecurrentLayer(Layer):
 
     # -- running ------------------------------------------------------------------------------------------------
 
-    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None) -> Any:  # type: ignore[override]
-        """Return the output, and the final states (B, H) if wanted.
-
-        Parameters
-        ----------
-        sequences
-            (B, T, F)
-        initial_state
-            A list of states (B, H), h first; zeros, or what a stateful layer remembers, if None.
-        mask
-            Which steps count, bools (B, T), or None.
-        """
-        if sequences.ndim != 3:
-            raise checks.value_error(f"{self.name}: input", "shape (B, T, F)", sequences._data)
-        which = as_mask("mask", mask, *sequences.shape[:2])
-        x: Tensor = sequences
-        if self.go_backwards:
-            x, which = ops.flip(x, 1), None if which is None else which[:, ::-1]
-        steps = ValidSteps.of(which)
-        x = self.input_noise(x)
-        lengths = None
+    def run(
+        self, x: Tensor, states: list[Tensor] | None, steps: ValidSteps | None, sequences: bool, zeros: bool
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the output, and the final states, see `Recurring.run`."""
+        x, lengths = self.input_noise(x), None
         if steps is not None:
             x, lengths = steps.closed_up(x), steps.lengths
-        states = self._start(initial_state, x.shape[0])
         with self._dropping():
             out, last = self.cell(x, self._given(states), lengths=lengths)
         final = [state[0] for state in (last if isinstance(last, tuple) else (last,))]
-        if self.stateful:
-            self.states = [state._data.copy() for state in final]
-        if self.return_sequences:
-            result = out if steps is None else steps.spread_out(out, hold=not self.zero_output_for_mask)
-        else:
-            result = final[0]
-            if steps is not None:
-                shown = steps.mask[:, -1] if self.zero_output_for_mask else steps.lengths > 0
-                result = ops.where(shown[:, None], result, self.dtype.type(0))
-        return [result, *final] if self.return_state else result
-
-    def _start(self, given: Any, rows: int) -> list[Tensor] | None:
-        if given is None:
-            if not self.stateful or self.states is None:
-                return None
-            if len(self.states[0]) != rows:
-                raise checks.value_error(
-                    f"{self.name}: input", f"{len(self.states[0])} rows, as in the call that it goes on from "
-                    "(reset_states() begins anew)", f"{rows}",
-                )  # fmt: skip
-            return [Tensor(state) for state in self.states]
-        found = list(given) if isinstance(given, (list, tuple)) else [given]
-        if len(found) != self.state_count:
-            raise checks.value_error("initial_state", f"{self.state_count} state(s)", f"{len(found)}")
-        states = [self._value(state) for state in found]
-        for state in states:
-            if state.shape != (rows, self.units):
-                raise checks.value_error("initial_state", f"shape ({rows}, {self.units})", state._data)
-        return states
+        if sequences:
+            return out if steps is None else steps.spread_out(out, hold=not zeros), final
+        result = final[0]
+        if steps is not None:
+            shown = steps.mask[:, -1] if zeros else steps.lengths > 0
+            result = ops.where(shown[:, None], result, self.dtype.type(0))
+        return result, final
 
     def _given(self, states: list[Tensor] | None) -> Any:
         """Return states as the fused layer takes them."""
@@ -267,19 +209,3 @@ class RecurrentLayer(Layer):
             yield
         finally:
             registry["weight_hh_l0"] = weight
-
-    def reset_state(self) -> None:
-        """Forget the states that a stateful layer remembers: the next call starts from zeros."""
-        self.states = None
-
-    reset_states = reset_state
-
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Mask | None:
-        """Return the mask of the outputs, if there is one per step."""
-        return mask if self.return_sequences else None
-
-    def compute_output_shape(self, *shapes: Any) -> Any:
-        """Return the shape, see `Layer.compute_output_shape`."""
-        rows, steps = shapes[0][:2]
-        out = (rows, steps, self.units) if self.return_sequences else (rows, self.units)
-        return [out] + [(rows, self.units)] * self.state_count if self.return_state else out

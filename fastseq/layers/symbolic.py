@@ -129,9 +129,15 @@ def call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if not layer.built:
         layer.build_from(*shapes)
     found = layer.outputs_for(shapes, kwargs)
-    several = isinstance(found, list)
-    dtype = str(layer.dtype)
-    outputs = [KerasTensor(shape, dtype, node, k) for k, shape in enumerate(found if several else [found])]
+    outputs: list[KerasTensor] = []
+
+    def output(shape: Any) -> Any:
+        if isinstance(shape, list):
+            return [output(one) for one in shape]
+        outputs.append(KerasTensor(shape, str(layer.dtype), node, len(outputs)))
+        return outputs[-1]
+
+    out = output(found)
     node.outputs = outputs
     layer.nodes.append(node)
-    return outputs if several else outputs[0]
+    return out

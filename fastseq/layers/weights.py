@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastseq import checks
+from fastseq.autograd import ops
 from fastseq.autograd.tensor import Tensor
 from fastseq.nn import Parameter
 
@@ -21,8 +22,8 @@ class Weight:
 
     Parameters
     ----------
-    name
-        Keras's name: ``"kernel"``, ``"lstm_cell/bias"``, ...
+    label
+        Keras's name, behind that of the part it belongs to: ``"kernel"``, ``"lstm_cell/bias"``, ...
     parameters
         What holds the values, and learns.
     read
@@ -37,18 +38,22 @@ class Weight:
 
     def __init__(
         self,
-        name: str,
+        label: str,
         parameters: Sequence[Parameter],
         read: Callable[[], Array],
         write: Callable[[Array], None],
         initializer: Initializer,
         regularizer: Callable[[Any], Tensor] | None = None,
     ) -> None:
-        self.name = name
-        self.path = name
+        self.label = self.path = label
+        self.name = label.rpartition("/")[2]
         self.parameters = tuple(parameters)
         self.initializer = initializer
         self.regularizer = regularizer
+        #: What brings the values back into their limits after a step of the optimiser, or None.
+        self.constraint: Callable[[Array], Any] | None = None
+        #: Returns a Tensor in Keras's layout by which the weight learns, where there is one.
+        self.tensor: Callable[[], Tensor] | None = None
         #: Whether it learns where its layer does.
         self.learns = any(parameter.requires_grad for parameter in self.parameters)
         self._read = read
@@ -69,6 +74,11 @@ class Weight:
     def initialize(self) -> None:
         """Draw the values."""
         self.assign(self.initializer(self.shape, self.dtype))
+
+    def constrain(self) -> None:
+        """Bring the values back into their limits, if there are any."""
+        if self.constraint is not None and self.trainable:
+            self.assign(np.asarray(self.constraint(self.numpy())))
 
     def numpy(self) -> Array:
         """Return a copy of the values in Keras's layout."""
@@ -130,6 +140,9 @@ def stored_as(
     def write(value: Array) -> None:
         parameter.data = value.reshape(turned).transpose(back)
 
-    return Weight(
-        name, [parameter], lambda: parameter._data.transpose(order).reshape(final), write, initializer, regularizer
-    )
+    def read() -> Array:
+        return parameter._data.transpose(order).reshape(final)
+
+    found = Weight(name, [parameter], read, write, initializer, regularizer)
+    found.tensor = lambda: ops.reshape(ops.permute(parameter, order), final)
+    return found

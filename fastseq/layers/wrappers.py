@@ -10,7 +10,7 @@ from fastseq.autograd.tensor import Tensor
 from fastseq.layers import registry
 from fastseq.layers.flow import Flow, flow
 from fastseq.layers.layer import Layer
-from fastseq.layers.recurrent import RecurrentLayer
+from fastseq.layers.recurring import Recurring
 
 MERGES = ("concat", "sum", "mul", "ave")
 
@@ -34,8 +34,8 @@ class Bidirectional(Layer):
 
     supports_masking = True
 
-    forward_layer: RecurrentLayer
-    backward_layer: RecurrentLayer
+    forward_layer: Recurring
+    backward_layer: Recurring
 
     def __init__(
         self,
@@ -47,8 +47,8 @@ class Bidirectional(Layer):
     ) -> None:
         super().__init__(**options)
         for name, given in (("layer", layer), ("backward_layer", backward_layer)):
-            if not isinstance(given, RecurrentLayer) and (given is not None or name == "layer"):
-                raise checks.kind_error(name, "a recurrent layer (LSTM, GRU, SimpleRNN)", given)
+            if not isinstance(given, Recurring) and (given is not None or name == "layer"):
+                raise checks.kind_error(name, "a recurrent layer (LSTM, GRU, SimpleRNN, RNN)", given)
         self.merge_mode = merge_mode if merge_mode is None else checks.choice("merge_mode", merge_mode, MERGES)
         config = layer.get_config()
         label = layer.name.removeprefix("forward_")
@@ -154,7 +154,40 @@ class Bidirectional(Layer):
         return cls(**{**config, **inner})
 
 
-class TimeDistributed(Layer):
+class Wrapper(Layer):
+    """A layer around a layer, to be made into one that does something: it writes ``call``.
+
+    Parameters
+    ----------
+    layer
+        The layer.
+    **options
+        See `Layer`.
+    """
+
+    layer: Layer
+
+    def __init__(self, layer: Any, **options: Any) -> None:
+        super().__init__(**options)
+        if not isinstance(layer, Layer):
+            raise checks.kind_error("layer", "a layer of fastseq.layers", layer)
+        self.layer = layer
+
+    def build(self, input_shape: Any) -> None:
+        """Build the layer, see `Layer.build`."""
+        self.layer.build_from(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, see `Layer.get_config`."""
+        return {**super().get_config(), "layer": registry.describe(self.layer)}
+
+    @classmethod
+    def from_config(cls, config: Any) -> Any:
+        """Build a layer from what ``get_config`` returned, see `Layer.from_config`."""
+        return cls(**{**config, "layer": registry.rebuild(config["layer"])})
+
+
+class TimeDistributed(Wrapper):
     """Apply a layer to every step by itself: (B, T, ...) goes through it as (B * T, ...).
 
     Parameters
@@ -167,13 +200,8 @@ class TimeDistributed(Layer):
 
     supports_masking = True
 
-    layer: Layer
-
     def __init__(self, layer: Any, **options: Any) -> None:
-        super().__init__(**options)
-        if not isinstance(layer, Layer):
-            raise checks.kind_error("layer", "a layer of fastseq.layers", layer)
-        self.layer = layer
+        super().__init__(layer, **options)
         self.takes_integers = layer.takes_integers  # type: ignore[misc]
 
     def _inner(self, shape: Any) -> tuple[int | None, ...]:
@@ -201,9 +229,12 @@ class TimeDistributed(Layer):
         if mask is not None:
             found = getattr(mask, "_data", mask)
             if found.ndim < 2 or found.shape[:2] != (rows, steps):
-                raise checks.value_error("mask", f"shape ({rows}, {steps}, ...), as the input's first axes", found)
+                raise ValueError(  # in Keras's words, and in ours
+                    f"The `mask` passed to the `TimeDistributed` layer has a shape other than its input's first axes: "
+                    f"mask: expected shape ({rows}, {steps}, ...), got {found.shape}"
+                )
             options["mask"] = found.reshape(rows * steps, *found.shape[2:])
-            if isinstance(self.layer, RecurrentLayer) and found.ndim < 3:
+            if isinstance(self.layer, Recurring) and found.ndim < 3:
                 options = {}
         out = self.layer(ops.reshape(inputs, (rows * steps, *inputs.shape[2:])), **options)
         if not isinstance(out, Flow):
@@ -220,12 +251,3 @@ class TimeDistributed(Layer):
         """Return the shape, see `Layer.compute_output_shape`."""
         inner = self.layer.compute_output_shape(self._inner(shapes[0]))
         return (shapes[0][0], shapes[0][1], *inner[1:])
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, see `Layer.get_config`."""
-        return {**super().get_config(), "layer": registry.describe(self.layer)}
-
-    @classmethod
-    def from_config(cls, config: Any) -> TimeDistributed:
-        """Build a layer from what ``get_config`` returned, see `Layer.from_config`."""
-        return cls(**{**config, "layer": registry.rebuild(config["layer"])})

@@ -173,7 +173,7 @@ def shaped(argument: str, array: Array, shape: Any) -> Array:
         array = array[..., 0]
     if array.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape, strict=True)):
         expected = ", ".join("any" if n is None else str(n) for n in shape[1:])
-        first = "rows" if shape[0] is None else shape[0]
+        first = "rows" if shape[0] is None else f"batch size {shape[0]}"
         raise checks.value_error(argument, f"shape ({first}, {expected})", array)
     return array
 

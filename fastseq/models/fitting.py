@@ -54,6 +54,7 @@ class Stepper:
         self.compiled = compiled
         self.names: list[str] = []
         self._optimizer: optim.Optimizer | None = None
+        self._limited: list[Any] = []
 
     def optimizer(self) -> optim.Optimizer:
         """Return what steps; made anew where other parameters learn than did before."""
@@ -68,6 +69,7 @@ class Stepper:
         if [id(p) for p in known] != [id(p) for p in wanted] or present is None:
             given.learning_rate = given.learning_rate
             present = self._optimizer = given.make(wanted)
+            self._limited = [weight for weight in self.model.weights if weight.constraint is not None]
         return present
 
     def outputs(self, x: Sequence[Array]) -> list[Any]:
@@ -99,6 +101,8 @@ class Stepper:
         loss.backward()
         self._clip(optimizer)
         optimizer.step()
+        for weight in self._limited:
+            weight.constrain()
         return value
 
     def _clip(self, optimizer: optim.Optimizer) -> None:

@@ -262,7 +262,7 @@ def test_stateful_goes_on_where_it_ended(rng):
     whole.set_weights(layer.get_weights())
     layer(x[:, :2])
     assert np.array_equal(layer(x[:, 2:]), whole(x))
-    with pytest.raises(ValueError, match="expected 2 rows, as in the call"):
+    with pytest.raises(ValueError, match="expected a batch size of 2, as in the call"):
         layer(x[:1])
 
 
@@ -396,8 +396,9 @@ def test_penalties(rng):
         (lambda: layers.LSTM(4, activation="relu"), ValueError, "activation: expected one of 'tanh'"),
         (lambda: layers.GRU(4, recurrent_activation="tanh"), ValueError, "recurrent_activation: expected one of 'sig"),
         (lambda: layers.SimpleRNN(4, activation="sigmoid"), ValueError, "activation: expected one of 'tanh', 'relu'"),
-        (lambda: layers.LSTM(4, kernel_constraint="max_norm"), ValueError, "LSTM: kernel_constraint: expected None"),
-        (lambda: layers.Dense(4, activity_regularizer="l2"), ValueError, "activity_regularizer: expected None"),
+        (lambda: layers.LSTM(4, kernel_constraint="norm"), ValueError, "kernel_constraint: expected one of 'non_neg'"),
+        (lambda: layers.LSTM(4, gamma_constraint="non_neg"), TypeError, "expected arguments among .*, got 'gamma_con"),
+        (lambda: layers.Dense(4, activity_regularizer="l3"), ValueError, "activity_regularizer: expected one of 'l1'"),
         (lambda: layers.Dense(4, activation="swoosh"), ValueError, "activation: expected one of 'linear'"),
         (lambda: layers.Dense("4"), TypeError, "units: expected an integer, got '4'"),
         (lambda: layers.Dense(4, name="a.b"), ValueError, "name: expected a non-empty name without dots"),

@@ -217,6 +217,14 @@ def nested(L, M):
     return M.Model(i, L.Dense(1)(L.GlobalAveragePooling1D()(inner(L.Masking()(i)))))
 
 
+add("constraints", lambda L: [
+    L.LSTM(4, kernel_constraint="unit_norm", recurrent_constraint="max_norm", bias_constraint="non_neg"),
+    L.Dense(3, kernel_constraint="min_max_norm"), L.Dense(1, kernel_constraint="non_neg")])  # fmt: skip
+add("activity", lambda L: [
+    L.GRU(4, activity_regularizer="l2", return_sequences=True), L.Dense(3, "tanh", activity_regularizer="l1"),
+    L.GlobalAveragePooling1D(), L.Dense(1)])  # fmt: skip
+add("cells", lambda L: [L.RNN([L.LSTMCell(4), L.GRUCell(3)], return_sequences=True), L.RNN(L.SimpleRNNCell(3)),
+                        L.Dense(1)], with_gaps())  # fmt: skip
 add("attention", attention)
 add("embedding, attention", attention_with_masks, tokens())
 add("two outputs", two_outputs, y=[np.concatenate([YES, 1 - YES], 1), YES], loss=["mse", "binary_crossentropy"],

@@ -47,7 +47,7 @@ def test_stateful_layers_train_in_batches_of_their_size(data):
     assert not np.array_equal(first, second)
     model.layers[0].reset_states()
     assert np.array_equal(model.predict(x[:5], batch_size=5), first)
-    with pytest.raises(ValueError, match=r"expected shape \(5, 6, 3\), got an array of shape \(4, 6, 3\)"):
+    with pytest.raises(ValueError, match=r"expected shape \(batch size 5, 6, 3\), got an array of shape \(4, 6, 3\)"):
         model.predict(x, batch_size=4)
 
 
