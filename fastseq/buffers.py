@@ -1,13 +1,15 @@
 """Memory for reuse: fresh pages from the system cost more than the work that is done on them.
 
 Three kinds: buffers that are taken from the *pool* and given back by hand; *scratch*, one buffer per thread; and arrays
-for users (`empty`, `zeros`), whose memory goes back to the pool by itself when nobody holds them any more.
+for users (`empty`, `zeros`), whose memory is lent again when nobody holds them any more.
 """
 
 from __future__ import annotations
 
 import math
 import threading
+from collections import deque
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -77,19 +79,63 @@ class Pool:
         return sum([size * len(same) for size, same in list(self._free.items())])
 
 
-class _Lease:
-    """What an array's memory belongs to; when the last view of it dies, the buffer goes back."""
+class Lender:
+    """Memory of users' arrays: whoever lent it looks whether anybody still refers to it, and lends it again.
 
-    __slots__ = ("__array_interface__", "_buffer", "_give")
+    Views of views refer to the array at the bottom, which owns the memory; so that one's references count all users.
+    Buffers wait in queues by size: the one that was lent longest ago is looked at first.
 
-    def __init__(self, buffer: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, give: Any) -> None:
-        self._buffer, self._give = buffer, give
-        self.__array_interface__ = {
-            "version": 3, "data": (buffer.ctypes.data, False), "shape": shape, "typestr": dtype.str,
-        }  # fmt: skip
+    Parameters
+    ----------
+    kept
+        How many buffers of a size are known; one that is in use is forgotten when there are more, and returns to the
+        system after its end.
+    sizes
+        Of how many sizes.
+    limit
+        How many bytes are known in all.
+    """
 
-    def __del__(self) -> None:
-        self._give(self._buffer)
+    def __init__(self, kept: int = 8, sizes: int = 32, limit: int = 1 << 29) -> None:
+        self._kept, self._sizes, self._limit = kept, sizes, limit
+        self._known: dict[int, deque[np.ndarray]] = {}
+
+    def lend(self, size: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """Return an uninitialised array over a buffer of ``size`` bytes that nobody uses."""
+        same = self._known.get(size)
+        if same is None:
+            same = self._known[size] = deque()
+        for _ in range(len(same)):
+            try:
+                buffer = same.pop()  # no other thread sees it until it is back
+            except IndexError:
+                break
+            if _references(buffer) == _UNUSED:
+                array = np.ndarray(shape, dtype, buffer)
+                same.appendleft(buffer)
+                return array
+            same.appendleft(buffer)
+        if len(self._known) > self._sizes or self.size() + size > self._limit:
+            self._known.clear()
+        buffer = aligned(size, BYTE)
+        array = np.ndarray(shape, dtype, buffer)
+        if size <= self._limit:
+            same.appendleft(buffer)
+            self._known[size] = same
+            if len(same) > self._kept:
+                same.pop()
+        return array
+
+    def size(self) -> int:
+        """Return how many bytes are known, in use or not."""
+        return sum([size * len(same) for size, same in list(self._known.items())])
+
+
+def _references(buffer: np.ndarray) -> int:
+    return getrefcount(buffer.base)
+
+
+_UNUSED = _references(aligned(1, BYTE))
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -105,7 +151,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
     if size < LARGE:
         return np.empty(shape, dtype)
-    return np.asarray(_Lease(pool.take(pool.rounded(size), BYTE), shape, dtype, pool.give))
+    return lender.lend(Pool.rounded(size), shape, dtype)
 
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -140,4 +186,5 @@ class Scratch(threading.local):
 
 
 pool = Pool()
+lender = Lender()
 scratch = Scratch()

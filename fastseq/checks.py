@@ -7,6 +7,7 @@ before any memory is touched. Nothing in the package imports less than this modu
 from __future__ import annotations
 
 import importlib
+import math
 import numbers
 import operator
 from collections.abc import Iterable, Sequence
@@ -159,17 +160,17 @@ def lengths(argument: str, value: object, rows: int, steps: int) -> NDArray[np.i
         raise kind_error(argument, f"integers of shape ({rows},)", found)
     if found.shape != (rows,):
         raise value_error(argument, f"integers of shape ({rows},), one per row", found)
-    bad = np.flatnonzero((found < 0) | (found > steps))
-    if bad.size:
-        raise value_error(argument, f"0 <= length <= {steps}", f"{found[bad[0]]} in row {bad[0]}")
-    return found.astype(np.int64)
+    whole = found.astype(np.int64)
+    outside = whole.view(np.uint64) > steps  # where negative ones, and what does not fit, are the largest
+    if outside.any():
+        bad = int(outside.argmax())
+        raise value_error(argument, f"0 <= length <= {steps}", f"{found[bad]} in row {bad}")
+    return whole
 
 
 def product_fits(argument: str, *sizes: int, itemsize: int = 8) -> int:
     """Return the product of ``sizes``, or raise ValueError if that many items overflow the address space."""
-    total = 1
-    for size in sizes:
-        total *= int(size)
+    total = math.prod(map(int, sizes))
     if total * itemsize >= 2**47:
         raise value_error(argument, f"at most 2**47 bytes in all, shape {tuple(sizes)}", f"{total * itemsize} bytes")
     return total

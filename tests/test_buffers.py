@@ -6,12 +6,13 @@ import gc
 import itertools
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from fastseq import buffers
-from fastseq.buffers import LARGE, Pool, aligned, scratch
+from fastseq.buffers import LARGE, Lender, Pool, aligned, scratch
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -120,20 +121,67 @@ def test_arrays_are_ordinary(make, shape, dtype):
     assert (array == 1).all()
 
 
-def test_memory_comes_back_when_the_last_view_is_gone(monkeypatch):
-    pool = Pool()
-    monkeypatch.setattr(buffers, "pool", pool)
+@pytest.mark.parametrize(
+    "view_of",
+    [
+        lambda array: array[5:].reshape(-1, 1),
+        memoryview,
+        lambda array: array.view(np.uint8)[::2][3:].T,
+        lambda array: np.asarray(SimpleNamespace(__array_interface__=array.__array_interface__, held=array)),
+        lambda array: np.from_dlpack(array),
+        lambda array: iter(array),
+        lambda array: array.ctypes,
+    ],
+    ids=["slice", "memoryview", "bytes", "interface", "dlpack", "iterator", "ctypes"],
+)
+def test_memory_is_lent_again_when_the_last_view_is_gone(monkeypatch, view_of):
+    monkeypatch.setattr(buffers, "lender", Lender())
     array = buffers.empty((LARGE,), F32)
-    place, view = array.ctypes.data, array[5:].reshape(-1, 1)
+    place, view = array.ctypes.data, view_of(array)
     del array
     gc.collect()
-    assert pool.size() == 0, "a view still uses it"
     other = buffers.empty((LARGE,), F32)
-    assert not np.shares_memory(other, view)
+    assert other.ctypes.data != place, "a view still uses it"
     del view
-    assert pool.size() > 0
+    gc.collect()
     again = buffers.zeros((LARGE,), F32)
-    assert again.ctypes.data == place and pool.size() == 0 and not again.any()
+    assert again.ctypes.data == place and not again.any()
+    assert not np.shares_memory(again, other)
+
+
+def test_arrays_in_use_are_never_lent_again_and_few_are_known():
+    lender = Lender(kept=3, limit=12 * LARGE)
+    held = [lender.lend(2 * LARGE, (2, LARGE // 4), F32) for _ in range(7)]
+    places = {array.ctypes.data for array in held}
+    assert len(places) == 7 and lender.size() == 6 * LARGE
+    del held[0]  # which is not known any more
+    assert lender.lend(2 * LARGE, (LARGE // 2,), F32).ctypes.data not in {array.ctypes.data for array in held}
+    held.append(lender.lend(8 * LARGE, (2 * LARGE,), F32))
+    assert lender.size() <= 12 * LARGE
+    whole = lender.lend(13 * LARGE, (13 * LARGE,), np.dtype(np.uint8))
+    whole[:] = 1
+    assert lender.size() <= 12 * LARGE and (whole == 1).all()
+    for size in range(1, 100):
+        lender.lend(64 * size, (size,), F32)
+    assert len(lender._known) <= 34
+
+
+def test_threads_never_share_an_array():
+    lender = Lender()
+    problems = []
+
+    def work(mark: int) -> None:
+        for turn in range(500):
+            array = lender.lend(LARGE, (LARGE // 8,), F64)
+            array[:10] = mark
+            if turn % 3:
+                time.sleep(0)
+            if not (array[:10] == mark).all():
+                problems.append(mark)
+            del array
+
+    in_threads(work, 4)
+    assert not problems
 
 
 def in_threads(work, count: int) -> None:

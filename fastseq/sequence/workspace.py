@@ -225,15 +225,17 @@ def plan_batch(lengths: np.ndarray | None, rows: int, steps: int, threads: int) 
     Plan
         The plan; ``steps`` in it is the longest length.
     """
-    if lengths is None or (lengths == steps).all():
+    if lengths is None:
         return _dense_plan(rows, steps, threads)
-    return _ragged_plan(np.asarray(lengths, np.int64).tobytes(), threads)
+    return _ragged_plan(np.asarray(lengths, np.int64).tobytes(), steps, threads)
 
 
 @lru_cache(maxsize=64)
-def _ragged_plan(content: bytes, threads: int) -> Plan:
+def _ragged_plan(content: bytes, steps: int, threads: int) -> Plan:
     """Plan for lengths given as bytes: every layer of a stack, and every epoch over the same batches, asks again."""
     lengths = np.frombuffer(content, np.int64)
+    if (lengths == steps).all():
+        return _dense_plan(len(lengths), steps, threads)
     order = np.argsort(-lengths, kind="stable")
     return _plan(order, lengths[order], threads)
 
