@@ -16,12 +16,12 @@ from fastseq.simd.rows import add_rows
 Array = NDArray[Any]
 
 
-def indices_of(x: Any, count: int, lengths: Any = None) -> NDArray[np.int64]:
+def indices_of(input: Any, count: int, lengths: Any = None) -> NDArray[np.int64]:
     """Return row numbers of a table as int64, with -1 where a position is past its row's length.
 
     Parameters
     ----------
-    x
+    input
         Integers in 0..count-1, any shape; with ``lengths`` (B, T, ...), and anything past a row's length.
     count
         Rows of the table.
@@ -36,21 +36,21 @@ def indices_of(x: Any, count: int, lengths: Any = None) -> NDArray[np.int64]:
     Raises
     ------
     TypeError
-        If x holds no integers.
+        If the input holds no integers.
     ValueError
         If an index is out of range.
     """
-    given = array(x)
+    given = array(input)
     if given.dtype.kind not in "iu":
-        if given.size or isinstance(x, (Tensor, np.ndarray)):
-            raise checks.kind_error("x", "integers, the rows of the table", given)
+        if given.size or isinstance(input, (Tensor, np.ndarray)):
+            raise checks.kind_error("input", "integers, the rows of the table", given)
         given = given.astype(np.int64)  # an empty list has no integers to tell by
     found = np.array(given, np.int64)
     if lengths is None:
         wrong = (found < 0) | (found >= count)
     else:
         if found.ndim < 2:
-            raise checks.value_error("x", "shape (B, T, ...) beside lengths", given)
+            raise checks.value_error("input", "shape (B, T, ...) beside lengths", given)
         valid = checks.lengths("lengths", array(lengths), found.shape[0], found.shape[1])
         past = np.arange(found.shape[1]) >= valid[:, None]
         found[past] = -1
@@ -58,27 +58,28 @@ def indices_of(x: Any, count: int, lengths: Any = None) -> NDArray[np.int64]:
         wrong[past] = False
     if wrong.any():
         place = tuple(int(i) for i in np.argwhere(wrong)[0])
-        raise checks.value_error("x", f"indices in 0..{count - 1}", f"{given[place]} at {place}")
+        raise checks.value_error("input", f"indices in 0..{count - 1}", f"{given[place]} at {place}")
     return found
 
 
 def embedding(
-    x: Any, weight: Any, padding_idx: int | None = None, *, scale_grad_by_freq: bool = False, lengths: Any = None
+    input: Any, weight: Any, padding_idx: int | None = None, *, scale_grad_by_freq: bool = False, lengths: Any = None
 ) -> Tensor:
     """Return rows of a table.
 
     Parameters
     ----------
-    x
+    input
         Integers in 0..N-1, any shape.
     weight
         (N, E)
     padding_idx
         The row that gets no gradient; negative counts from the end.
     scale_grad_by_freq
-        Divide each row's gradient by how often x names the row.
+        Divide each row's gradient by how often the input names the row.
     lengths
-        Valid steps per row of x (B, T, ...), integers (B,): what stands past them is not looked at and gives zeros.
+        Valid steps per row of an input (B, T, ...), integers (B,): what stands past them is not looked at and gives
+        zeros.
 
     Returns
     -------
@@ -88,20 +89,20 @@ def embedding(
     Raises
     ------
     TypeError
-        If x holds no integers.
+        If the input holds no integers.
     ValueError
         If an index is out of range, or a shape does not fit.
 
     Notes
     -----
-    Gradients of a row are added in the order of x.
+    Gradients of a row are added in the order of the input.
     """
     table = array(weight)
     if table.ndim != 2 or table.dtype.kind != "f":
         raise checks.value_error("weight", "floats of shape (N, E)", table)
     count, width = table.shape
     unused = None if padding_idx is None else checks.integer("padding_idx", padding_idx, -count, count - 1) % count
-    places = indices_of(x, count, lengths)
+    places = indices_of(input, count, lengths)
     out = np.take(table, places, axis=0, mode="clip") if count else np.empty((*places.shape, width), table.dtype)
     if lengths is not None:
         out[places < 0] = 0

@@ -62,12 +62,12 @@ def matmul(a: Any, b: Any) -> Tensor:
     return record(elementary.product(x, y), (a, b), (to_left, to_right), (a, b))
 
 
-def affine(x: Any, weight: Any, bias: Any = None) -> Tensor:
-    """Return x @ weight.T + bias as one node of the tape.
+def affine(input: Any, weight: Any, bias: Any = None) -> Tensor:
+    """Return input @ weight.T + bias as one node of the tape.
 
     Parameters
     ----------
-    x
+    input
         (..., I), any leading axes.
     weight
         (O, I), PyTorch's layout.
@@ -84,11 +84,11 @@ def affine(x: Any, weight: Any, bias: Any = None) -> Tensor:
     ValueError
         If the shapes do not fit.
     """
-    data, w = array(x), array(weight)
+    data, w = array(input), array(weight)
     if w.ndim != 2:
         raise checks.value_error("weight", "shape (out_features, in_features)", w)
     if data.ndim == 0 or data.shape[-1] != w.shape[1]:
-        raise checks.value_error("x", f"shape (..., {w.shape[1]})", data)
+        raise checks.value_error("input", f"shape (..., {w.shape[1]})", data)
     offset = None if bias is None else array(bias)
     if offset is not None and offset.shape != (w.shape[0],):
         raise checks.value_error("bias", f"shape ({w.shape[0]},)", offset)
@@ -103,4 +103,4 @@ def affine(x: Any, weight: Any, bias: Any = None) -> Tensor:
     def to_bias(g: Array) -> Array:
         return fit(g, (w.shape[0],), offset.dtype)  # type: ignore[union-attr]
 
-    return record(out, (x, weight, bias), (to_input, to_weight, to_bias), (x, weight))
+    return record(out, (input, weight, bias), (to_input, to_weight, to_bias), (input, weight))

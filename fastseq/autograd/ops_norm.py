@@ -36,12 +36,12 @@ def _checked(name: str, value: Any, shape: tuple[int, ...], dtype: Any) -> Array
     return found
 
 
-def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
-    """Return (x - mean) / sqrt(var + eps) * weight + bias, with mean and variance over the last axes.
+def layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
+    """Return (input - mean) / sqrt(var + eps) * weight + bias, with mean and variance over the last axes.
 
     Parameters
     ----------
-    x
+    input
         (..., *normalized_shape), float32 or float64.
     normalized_shape
         The axes that are normalised together: an integer or several.
@@ -53,23 +53,23 @@ def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = No
     Returns
     -------
     Tensor
-        Of x's shape.
+        Of the input's shape.
 
     Raises
     ------
     TypeError
-        If x is not floating, or weight or bias are of another dtype.
+        If the input is not floating, or weight or bias are of another dtype.
     ValueError
         If the shapes do not fit.
     """
-    data = array(x)
+    data = array(input)
     if data.dtype.kind != "f":
-        raise checks.kind_error("x", "float32 or float64", data)
+        raise checks.kind_error("input", "float32 or float64", data)
     given = normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
     shape = tuple(checks.integer("normalized_shape", n, 1) for n in given)
     if not shape or data.shape[data.ndim - len(shape) :] != shape:
-        raise checks.value_error("x", f"shape (..., {', '.join(map(str, shape))})", data)
-    return sum_and_norm(x, None, weight, bias, eps, shape=shape)[1]
+        raise checks.value_error("input", f"shape (..., {', '.join(map(str, shape))})", data)
+    return sum_and_norm(input, None, weight, bias, eps, shape=shape)[1]
 
 
 def sum_and_norm(

@@ -11,43 +11,43 @@ from fastseq.nn.module import Module
 
 
 class Identity(Module):
-    """Return the input."""
+    """Return the x."""
 
-    def forward(self, x: Any) -> Any:
-        """Return x, any shape."""
-        return x
+    def forward(self, input: Any) -> Any:
+        """Return the input, any shape."""
+        return input
 
 
 class ReLU(Module):
     """Return max(x, 0)."""
 
-    def forward(self, x: Any) -> Tensor:
-        """Return the function of x, any shape."""
-        return functional.relu(x)
+    def forward(self, input: Any) -> Tensor:
+        """Return the function of the input, any shape."""
+        return functional.relu(input)
 
 
 class Sigmoid(Module):
     """Return 1 / (1 + exp(-x))."""
 
-    def forward(self, x: Any) -> Tensor:
-        """Return the function of x, any shape."""
-        return functional.sigmoid(x)
+    def forward(self, input: Any) -> Tensor:
+        """Return the function of the input, any shape."""
+        return functional.sigmoid(input)
 
 
 class Tanh(Module):
     """Return the hyperbolic tangent."""
 
-    def forward(self, x: Any) -> Tensor:
-        """Return the function of x, any shape."""
-        return functional.tanh(x)
+    def forward(self, input: Any) -> Tensor:
+        """Return the function of the input, any shape."""
+        return functional.tanh(input)
 
 
 class SiLU(Module):
     """Return x * sigmoid(x)."""
 
-    def forward(self, x: Any) -> Tensor:
-        """Return the function of x, any shape."""
-        return functional.silu(x)
+    def forward(self, input: Any) -> Tensor:
+        """Return the function of the input, any shape."""
+        return functional.silu(input)
 
 
 class Softmax(Module):
@@ -65,9 +65,9 @@ class Softmax(Module):
         super().__init__()
         self.dim = checks.integer("dim", dim)
 
-    def forward(self, x: Any) -> Tensor:
-        """Return the function of x, any shape."""
-        return functional.softmax(x, self.dim)
+    def forward(self, input: Any) -> Tensor:
+        """Return the function of the input, any shape."""
+        return functional.softmax(input, self.dim)
 
 
 class LogSoftmax(Softmax):
@@ -82,9 +82,9 @@ class LogSoftmax(Softmax):
     def __init__(self, dim: int = -1) -> None:
         super().__init__(dim)
 
-    def forward(self, x: Any) -> Tensor:
-        """Return the function of x, any shape."""
-        return functional.log_softmax(x, self.dim)
+    def forward(self, input: Any) -> Tensor:
+        """Return the function of the input, any shape."""
+        return functional.log_softmax(input, self.dim)
 
 
 class GELU(Module):
@@ -102,9 +102,9 @@ class GELU(Module):
         super().__init__()
         self.approximate = checks.choice("approximate", approximate, ("none", "tanh"))
 
-    def forward(self, x: Any) -> Tensor:
-        """Return the function of x, any shape."""
-        return functional.gelu(x, self.approximate)
+    def forward(self, input: Any) -> Tensor:
+        """Return the function of the input, any shape."""
+        return functional.gelu(input, self.approximate)
 
 
 class ELU(Module):
@@ -122,9 +122,9 @@ class ELU(Module):
         super().__init__()
         self.alpha = checks.real("alpha", alpha)
 
-    def forward(self, x: Any) -> Tensor:
-        """Return the function of x, any shape."""
-        return functional.elu(x, self.alpha)
+    def forward(self, input: Any) -> Tensor:
+        """Return the function of the input, any shape."""
+        return functional.elu(input, self.alpha)
 
 
 class LeakyReLU(Module):
@@ -142,9 +142,9 @@ class LeakyReLU(Module):
         super().__init__()
         self.negative_slope = checks.real("negative_slope", negative_slope)
 
-    def forward(self, x: Any) -> Tensor:
-        """Return the function of x, any shape."""
-        return functional.leaky_relu(x, self.negative_slope)
+    def forward(self, input: Any) -> Tensor:
+        """Return the function of the input, any shape."""
+        return functional.leaky_relu(input, self.negative_slope)
 
 
 class Softplus(Module):
@@ -165,6 +165,6 @@ class Softplus(Module):
         self.beta = checks.real("beta", beta, 0.0, open_minimum=True)
         self.threshold = checks.real("threshold", threshold)
 
-    def forward(self, x: Any) -> Tensor:
-        """Return the function of x, any shape."""
-        return functional.softplus(x, self.beta, self.threshold)
+    def forward(self, input: Any) -> Tensor:
+        """Return the function of the input, any shape."""
+        return functional.softplus(input, self.beta, self.threshold)

@@ -33,20 +33,20 @@ class Dropout(Module):
         super().__init__()
         self.p = checks.real("p", p, 0.0, 1.0)
 
-    def forward(self, x: Any) -> Tensor:
-        """Return x with noise in training, x itself in evaluation.
+    def forward(self, input: Any) -> Tensor:
+        """Return the input with noise in training, the input itself in evaluation.
 
         Parameters
         ----------
-        x
+        input
             Any shape.
 
         Returns
         -------
         Tensor
-            Of x's shape.
+            Of the input's shape.
         """
-        return functional.dropout(x, self.p, self.training)
+        return functional.dropout(input, self.p, self.training)
 
 
 class VariationalDropout(Module):

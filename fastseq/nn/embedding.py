@@ -130,12 +130,12 @@ class Embedding(Module):
         if self.padding_idx is not None:
             self.weight._data[self.padding_idx] = 0
 
-    def forward(self, x: Any, lengths: Any = None) -> Tensor:
+    def forward(self, input: Any, lengths: Any = None) -> Tensor:
         """Return the rows.
 
         Parameters
         ----------
-        x
+        input
             Integers in 0..N-1, any shape; with ``lengths`` (B, T, ...).
         lengths
             Valid steps per row, integers (B,): what stands past them may be anything and gives zeros.
@@ -148,13 +148,15 @@ class Embedding(Module):
         Raises
         ------
         TypeError
-            If x holds no integers.
+            If the input holds no integers.
         ValueError
             If an index is out of range.
         """
         if self.max_norm is not None:
-            self._shorten(indices_of(x, self.num_embeddings, lengths), self.max_norm)
-        return embedding(x, self.weight, self.padding_idx, scale_grad_by_freq=self.scale_grad_by_freq, lengths=lengths)
+            self._shorten(indices_of(input, self.num_embeddings, lengths), self.max_norm)
+        return embedding(
+            input, self.weight, self.padding_idx, scale_grad_by_freq=self.scale_grad_by_freq, lengths=lengths
+        )
 
     def _shorten(self, places: np.ndarray, limit: float) -> None:
         """Shorten the rows that are named to the largest norm allowed, as PyTorch does."""

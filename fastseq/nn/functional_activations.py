@@ -21,12 +21,12 @@ _GELU_SCALE = math.sqrt(2 / math.pi)
 _GELU_CUBIC = 0.044715
 
 
-def gelu(x: Any, approximate: str = "none") -> Tensor:
-    """Return x * Phi(x), where Phi is the normal distribution function.
+def gelu(input: Any, approximate: str = "none") -> Tensor:
+    """Return input * Phi(input), where Phi is the normal distribution function.
 
     Parameters
     ----------
-    x
+    input
         Any shape.
     approximate
         ``"none"`` for the exact function, ``"tanh"`` for the approximation with tanh.
@@ -34,13 +34,13 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
     Returns
     -------
     Tensor
-        Of x's shape.
+        Of the input's shape.
 
     Notes
     -----
     Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016, section 2.
     """
-    data = array(x)
+    data = array(input)
     if checks.choice("approximate", approximate, ("none", "tanh")) == "tanh":
         inner = elementary.tanh(_GELU_SCALE * (data + _GELU_CUBIC * data * data * data))
 
@@ -48,7 +48,7 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
             grow = _GELU_SCALE * (1 + 3 * _GELU_CUBIC * data * data)
             return 0.5 * (1 + inner) + 0.5 * data * (1 - inner * inner) * grow
 
-        return record(0.5 * data * (1 + inner), (x,), (lambda g: g * slope(),), (x,))
+        return record(0.5 * data * (1 + inner), (input,), (lambda g: g * slope(),), (input,))
 
     from scipy import special  # here, since it takes longer to import than fastseq itself
 
@@ -57,15 +57,15 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
     def exact_slope() -> Array:
         return share + data * (elementary.exp(-0.5 * data * data) * (1 / math.sqrt(2 * math.pi)))
 
-    return record(data * share, (x,), (lambda g: g * exact_slope(),), (x,))
+    return record(data * share, (input,), (lambda g: g * exact_slope(),), (input,))
 
 
-def elu(x: Any, alpha: float = 1.0) -> Tensor:
-    """Return x where positive, else alpha * (exp(x) - 1).
+def elu(input: Any, alpha: float = 1.0) -> Tensor:
+    """Return input where positive, else alpha * (exp(input) - 1).
 
     Parameters
     ----------
-    x
+    input
         Any shape.
     alpha
         The limit on the negative side is -alpha.
@@ -73,19 +73,19 @@ def elu(x: Any, alpha: float = 1.0) -> Tensor:
     Returns
     -------
     Tensor
-        Of x's shape.
+        Of the input's shape.
     """
-    data = array(x)
+    data = array(input)
     out = np.where(data > 0, data, alpha * np.expm1(np.minimum(data, 0)))
-    return record(out, (x,), (lambda g: np.where(data > 0, g, g * (out + alpha)),), (x,), saves_output=True)
+    return record(out, (input,), (lambda g: np.where(data > 0, g, g * (out + alpha)),), (input,), saves_output=True)
 
 
-def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
-    """Return x where positive, else negative_slope * x.
+def leaky_relu(input: Any, negative_slope: float = 0.01) -> Tensor:
+    """Return input where positive, else negative_slope * input.
 
     Parameters
     ----------
-    x
+    input
         Any shape.
     negative_slope
         The slope on the negative side.
@@ -93,54 +93,54 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
     Returns
     -------
     Tensor
-        Of x's shape.
+        Of the input's shape.
     """
-    data = array(x)
+    data = array(input)
     out = np.where(data > 0, data, data * negative_slope)
-    return record(out, (x,), (lambda g: np.where(data > 0, g, g * negative_slope),), (x,))
+    return record(out, (input,), (lambda g: np.where(data > 0, g, g * negative_slope),), (input,))
 
 
-def silu(x: Any) -> Tensor:
-    """Return x * sigmoid(x), also called swish.
+def silu(input: Any) -> Tensor:
+    """Return input * sigmoid(input), also called swish.
 
     Parameters
     ----------
-    x
+    input
         Any shape.
 
     Returns
     -------
     Tensor
-        Of x's shape.
+        Of the input's shape.
     """
-    data = np.maximum(array(x), -1000)  # as in simd.elementwise: our sigmoid is never quite zero
+    data = np.maximum(array(input), -1000)  # as in simd.elementwise: our sigmoid is never quite zero
     gate = elementary.sigmoid(data)
-    return record(data * gate, (x,), (lambda g: g * (gate * (1 + data * (1 - gate))),), (x,))
+    return record(data * gate, (input,), (lambda g: g * (gate * (1 + data * (1 - gate))),), (input,))
 
 
-def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """Return log(1 + exp(beta * x)) / beta.
+def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """Return log(1 + exp(beta * input)) / beta.
 
     Parameters
     ----------
-    x
+    input
         Any shape.
     beta
         How sharp the bend is, > 0.
     threshold
-        Above beta * x = threshold the function is x.
+        Above beta * input = threshold the function is the input.
 
     Returns
     -------
     Tensor
-        Of x's shape.
+        Of the input's shape.
     """
     checks.real("beta", beta, 0.0, open_minimum=True)
-    data = array(x)
+    data = array(input)
     scaled = data * beta
     straight = scaled > threshold
     out = np.where(straight, data, softplus_array(scaled) / beta)
-    return record(out, (x,), (lambda g: np.where(straight, g, g * elementary.sigmoid(scaled)),))
+    return record(out, (input,), (lambda g: np.where(straight, g, g * elementary.sigmoid(scaled)),))
 
 
 def softplus_array(x: Array) -> Array:
@@ -159,22 +159,22 @@ def softplus_array(x: Array) -> Array:
     return elementary.log1p(elementary.exp(-np.abs(x))) + np.maximum(x, 0)
 
 
-def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
-    """Return x with each element set to 0 with probability p and the others divided by 1 - p.
+def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
+    """Return the input with each element set to 0 with probability p and the others divided by 1 - p.
 
     Parameters
     ----------
-    x
+    input
         Any shape.
     p
         The probability, in 0..1.
     training
-        False gives x back.
+        False gives the input back.
 
     Returns
     -------
     Tensor
-        Of x's shape.
+        Of the input's shape.
 
     Notes
     -----
@@ -184,5 +184,5 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
     """
     p = checks.real("p", p, 0.0, 1.0)
     if not training or p == 0.0:
-        return x if isinstance(x, Tensor) else Tensor(x)
-    return under_noise(x, noise_of(p, generator()))
+        return input if isinstance(input, Tensor) else Tensor(input)
+    return under_noise(input, noise_of(p, generator()))

@@ -63,12 +63,12 @@ class Linear(Module):
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, input: Any) -> Tensor:
         """Return the weighted sums.
 
         Parameters
         ----------
-        x
+        input
             (..., I). Converted to the layer's dtype.
 
         Returns
@@ -81,7 +81,9 @@ class Linear(Module):
         ValueError
             If the last axis is not I long.
         """
-        found = array(x)
+        found = array(input)
         if found.ndim == 0 or found.shape[-1] != self.in_features:
-            raise checks.value_error("x", f"shape (..., {self.in_features})", found)
-        return affine(x if found.dtype == self.weight.dtype else cast(x, self.weight.dtype), self.weight, self.bias)
+            raise checks.value_error("input", f"shape (..., {self.in_features})", found)
+        return affine(
+            input if found.dtype == self.weight.dtype else cast(input, self.weight.dtype), self.weight, self.bias
+        )

@@ -81,38 +81,38 @@ class LayerNorm(Module):
             if parameter is not None:
                 init.constant_(parameter, value)
 
-    def forward(self, x: Any, lengths: Any = None) -> Tensor:
+    def forward(self, input: Any, lengths: Any = None) -> Tensor:
         """Return the normalised steps.
 
         Parameters
         ----------
-        x
+        input
             (..., *normalized_shape). Converted to the layer's dtype.
         lengths
-            Valid steps per row of x (B, T, *normalized_shape), integers (B,): what stands past them is not read and
-            gives zeros. Without an axis of steps they mean nothing.
+            Valid steps per row of an input (B, T, *normalized_shape), integers (B,): what stands past them is not read
+            and gives zeros. Without an axis of steps they mean nothing.
 
         Returns
         -------
         Tensor
-            Of x's shape.
+            Of the input's shape.
 
         Raises
         ------
         ValueError
             If the last axes differ from normalized_shape.
         """
-        data = array(x)
+        data = array(input)
         shape = self.normalized_shape
         leading = data.ndim - len(shape)
         if leading < 0 or data.shape[leading:] != shape:
-            raise checks.value_error("x", f"shape (..., {', '.join(map(str, shape))})", data)
+            raise checks.value_error("input", f"shape (..., {', '.join(map(str, shape))})", data)
         if data.dtype != self.dtype:
-            x = ops.cast(x, self.dtype)
+            input = ops.cast(input, self.dtype)
         valid = row_lengths("lengths", lengths, *data.shape[:2]) if leading >= 2 else None
         if valid is None:
-            return layer_norm(x, shape, self.weight, self.bias, self.eps)
-        tokens = tokens_of(ops.reshape(x, (*data.shape[:2], -1)), valid)
+            return layer_norm(input, shape, self.weight, self.bias, self.eps)
+        tokens = tokens_of(ops.reshape(input, (*data.shape[:2], -1)), valid)
         inner = ops.reshape(tokens.values, (-1, *data.shape[2:]))
         found = ops.reshape(layer_norm(inner, shape, self.weight, self.bias, self.eps), tokens.values.shape)
         return ops.reshape(tokens.padded(found), data.shape)

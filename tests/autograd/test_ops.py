@@ -241,8 +241,8 @@ def test_affine(lead):
 
 def test_affine_names_what_does_not_fit():
     for x, w, b, message in [
-        ((3, 4), (5, 3), (5,), "x: expected shape"),
-        ((), (5, 3), (5,), "x: expected shape"),
+        ((3, 4), (5, 3), (5,), "input: expected shape"),
+        ((), (5, 3), (5,), "input: expected shape"),
         ((3, 4), (4,), (5,), "weight: expected shape"),
         ((3, 4), (5, 4), (4,), "bias: expected shape"),
     ]:

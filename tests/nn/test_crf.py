@@ -278,5 +278,5 @@ def test_a_tagger_s_arguments():
         Tagger(3, 5, 3)
     with pytest.raises(TypeError, match="encoder: expected a Module whose forward takes lengths"):
         Tagger(Linear(3, 5), 5, 3)
-    with pytest.raises(ValueError, match=r"x: expected shape \(..., 4\)"):
+    with pytest.raises(ValueError, match=r"input: expected shape \(..., 4\)"):
         Tagger(LSTM(3, 5), 4, 3)(np.zeros((1, 2, 3), np.float32))

@@ -98,12 +98,12 @@ def test_a_given_table():
 def test_bad_input_is_named():
     table = layer()
     for bad in (4, -1, [[0, 4]]):
-        with pytest.raises(ValueError, match=r"x: expected indices in 0..3, got (4|-1) at"):
+        with pytest.raises(ValueError, match=r"input: expected indices in 0..3, got (4|-1) at"):
             table(bad)
     for bad in ([0.5], np.array([True]), np.zeros((2, 2), np.float32)):
-        with pytest.raises(TypeError, match="x: expected integers"):
+        with pytest.raises(TypeError, match="input: expected integers"):
             table(bad)
-    with pytest.raises(ValueError, match=r"x: expected shape \(B, T, ...\)"):
+    with pytest.raises(ValueError, match=r"input: expected shape \(B, T, ...\)"):
         table([1, 2], lengths=[1, 1])
     with pytest.raises(ValueError, match="lengths: expected 0 <= length <= 3"):
         table(INDICES, lengths=[4, 1])

@@ -65,7 +65,7 @@ def test_config_and_state():
 
 @pytest.mark.parametrize("shape", [(), (2,), (3, 4), (2, 3, 4)])
 def test_ill_shaped_input_is_named(shape):
-    with pytest.raises(ValueError, match=r"x: expected shape \(..., 3\), got an array of shape"):
+    with pytest.raises(ValueError, match=r"input: expected shape \(..., 3\), got an array of shape"):
         Linear(3, 2)(np.ones(shape, np.float32))
 
 

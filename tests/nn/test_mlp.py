@@ -63,5 +63,5 @@ def test_bad_input_is_named():
         nn.MLP(3, 4, 2, "swoosh")
     with pytest.raises(ValueError, match="hidden_features: expected an integer >= 1"):
         nn.MLP(3, [4, 0], 2)
-    with pytest.raises(ValueError, match=r"x: expected shape \(..., 3\)"):
+    with pytest.raises(ValueError, match=r"input: expected shape \(..., 3\)"):
         nn.MLP(3, 4, 2)(np.ones((2, 4)))

@@ -130,13 +130,13 @@ def test_options_and_bad_input():
     norm.reset_parameters()
     assert norm.weight.tolist() == [1, 1, 1]
     assert norm(np.ones((2, 3), int)).dtype == np.float32
-    with pytest.raises(ValueError, match=r"x: expected shape \(..., 3\)"):
+    with pytest.raises(ValueError, match=r"input: expected shape \(..., 3\)"):
         norm(np.ones((2, 4)))
     with pytest.raises(ValueError, match="normalized_shape: expected at least one size"):
         nn.LayerNorm(())
     with pytest.raises(ValueError, match="normalized_shape: expected an integer >= 1"):
         nn.LayerNorm((3, 0))
-    with pytest.raises(TypeError, match="x: expected float32 or float64"):
+    with pytest.raises(TypeError, match="input: expected float32 or float64"):
         layer_norm(np.ones((2, 3), int), 3)
     with pytest.raises(ValueError, match=r"weight: expected shape \(3,\)"):
         layer_norm(np.ones((2, 3)), 3, np.ones(4))
