@@ -105,7 +105,7 @@ def back_standardized(
     weights, layout, vectors_at, kept, gates_at, h_at, memory_at, kept_stride, scales, d_out, d_out_at, scratch, d_h,
     d_m, d_stride, d_row,
 ):  # fmt: skip
-    """Replace one pair's gates by its slot gradients; d_h and d_memories move one step back: `backward.back_row`."""
+    """Replace one pair's gates by its slot gradients; d_h and d_memories move one step back: `scan_back.back_row`."""
     lanes, shape, runs = layout.lanes, shape_of(weights), runs_of(weights)
     last = shape.standards - 1
     for block in range(layout.blocks):
