@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -116,17 +118,9 @@ def draw(path: str, task: Task, results: Sequence[Result]) -> None:
             rotation=90, ha="right", va="top", fontsize=8, color="#555555",
         )  # fmt: skip
     strip.set(xlabel=f"{task.measure} on the test rows", title="Error: each seed, and the mean")
-    extent = float(np.ptp([one.errors.mean() for one in results])) or 1.0
-    above: list[tuple[float, float]] = []
-    for one in sorted(results, key=lambda one: one.row_microseconds):
-        point = one.row_microseconds, float(one.errors.mean())
-        crowded = any(point[0] < 1.8 * x and abs(point[1] - y) < 0.09 * extent for x, y in above)
-        above += [] if crowded else [point]
-        plane.scatter(*point, s=60 + 40 * one.training_seconds, color=colours[one.name], alpha=0.75, linewidth=0)
-        plane.annotate(
-            f"{one.name}, {one.training_seconds:.1f} s", point, xytext=(0, -9 if crowded else 9),
-            textcoords="offset points", ha="center", va="top" if crowded else "bottom", fontsize=8.5,
-        )  # fmt: skip
+    for one in results:
+        point, size = (one.row_microseconds, one.errors.mean()), 60 + 40 * one.training_seconds
+        plane.scatter(*point, s=size, color=colours[one.name], alpha=0.75, linewidth=0)
     ticker = require("matplotlib.ticker", "plot")
     plane.set_xscale("log")
     plane.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
@@ -143,4 +137,35 @@ def draw(path: str, task: Task, results: Sequence[Result]) -> None:
     figure.suptitle(
         f"{task.title[0].upper()}{task.title[1:]}: models of {min(weights):,} to {max(weights):,} weights", fontsize=11
     )
+    _label(plane, results)
     figure.savefig(path, dpi=130)
+
+
+def _label(plane: Any, results: Sequence[Result]) -> None:
+    """Write each model's name and training time beside its dot: above, below, right or left, where there is room."""
+    boxes = require("matplotlib.transforms", "plot").Bbox
+    plane.figure.draw_without_rendering()  # now the axes have their final place, and text can be measured
+    points = [(one.row_microseconds, float(one.errors.mean())) for one in results]
+    dots = plane.transData.transform(points)
+    pixel = plane.figure.dpi / 72
+    radii = [pixel * math.sqrt((60 + 40 * one.training_seconds) / math.pi) for one in results]
+    taken = [boxes.from_extents(x - r, y - r, x + r, y + r) for (x, y), r in zip(dots, radii, strict=True)]
+    for k, one in enumerate(results):
+        gap = radii[k] / pixel + 2
+        label = plane.annotate(
+            f"{one.name}, {one.training_seconds:.1f} s", points[k], (0, 0), textcoords="offset points", fontsize=8.5
+        )
+        places = [(0, gap, "center", "bottom"), (0, -gap, "center", "top"), (gap, 0, "left", "center")]
+        places.append((-gap, 0, "right", "center"))
+        crowding = []
+        for place in places:
+            _put(label, *place)
+            box = label.get_window_extent()
+            inside = plane.bbox.x0 <= box.x0 and box.x1 <= plane.bbox.x1
+            crowding.append(box.count_overlaps(taken[:k] + taken[k + 1 :]) + (not inside))
+        _put(label, *places[crowding.index(min(crowding))])
+        taken.append(label.get_window_extent())
+
+
+def _put(label: Any, x: float, y: float, horizontal: str, vertical: str) -> None:
+    label.set(position=(x, y), horizontalalignment=horizontal, verticalalignment=vertical)
