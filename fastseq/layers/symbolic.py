@@ -45,16 +45,62 @@ class KerasTensor:
         return len(self.shape)
 
     def __add__(self, other: Any) -> Any:
-        """Return a layer's sum of both."""
-        from fastseq.layers.merging import Add
+        """Return the sum."""
+        from fastseq.layers import merging, operations
 
-        return Add()([self, other]) if isinstance(other, KerasTensor) else NotImplemented
+        return (
+            merging.Add()([self, other]) if isinstance(other, KerasTensor) else operations.operate("add", self, other)
+        )
+
+    __radd__ = __add__
 
     def __mul__(self, other: Any) -> Any:
-        """Return a layer's product of both."""
-        from fastseq.layers.merging import Multiply
+        """Return the product."""
+        from fastseq.layers import merging, operations
 
-        return Multiply()([self, other]) if isinstance(other, KerasTensor) else NotImplemented
+        both = isinstance(other, KerasTensor)
+        return merging.Multiply()([self, other]) if both else operations.operate("multiply", self, other)
+
+    __rmul__ = __mul__
+
+    def __sub__(self, other: Any) -> Any:
+        """Return the difference."""
+        return self._operate("subtract", other)
+
+    def __rsub__(self, other: Any) -> Any:
+        """Return the difference."""
+        return self._operate("subtract", other, True)
+
+    def __truediv__(self, other: Any) -> Any:
+        """Return the quotient."""
+        return self._operate("divide", other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        """Return the quotient."""
+        return self._operate("divide", other, True)
+
+    def __pow__(self, other: Any) -> Any:
+        """Return the power."""
+        return self._operate("power", other)
+
+    def __neg__(self) -> Any:
+        """Return the tensor with the other sign."""
+        return self._operate("multiply", -1.0)
+
+    def _operate(self, operation: str, other: Any, reflected: bool = False) -> Any:
+        from fastseq.layers.operations import operate
+
+        return operate(operation, self, other, reflected)
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return a part."""
+        from fastseq.layers.operations import GetItem
+
+        return GetItem(key)(self)
+
+    def __iter__(self) -> Any:
+        """Say that there are no values to go through."""
+        raise checks.kind_error("x", "values (a symbolic tensor cannot be gone through: index it)", self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         """Say that there are no values."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastseq.layers import registry
+from fastseq.layers import operations, registry
 from fastseq.layers.naming import clear_session
 from fastseq.models import losses, metrics, optimizers
 from fastseq.models.model import Model
@@ -14,6 +14,8 @@ __all__ = ["Model", "Sequential", "clear_session", "load_model", "losses", "metr
 
 registry.register("models.Model", Model)
 registry.register("models.Sequential", Sequential)
+registry.register("operations.Arithmetic", operations.Arithmetic)
+registry.register("operations.GetItem", operations.GetItem)
 
 
 def load_model(path: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from fastseq import checks, optim
 from fastseq.layers.flow import flat
 from fastseq.models.arrays import Arrays, Batch
 from fastseq.models.compilation import Compiled, Totals
+from fastseq.models.feeds import Feed
 from fastseq.models.optimizers import Optimizer
 from fastseq.nn import init
 from fastseq.nn.utils import clip_grad_norm_, clip_grad_value_
@@ -29,12 +31,10 @@ Array = NDArray[Any]
 class Plan(NamedTuple):
     """The arguments of ``fit`` of these names."""
 
-    batch_size: int
     epochs: int
     initial_epoch: int
     shuffle: bool
     verbose: int
-    validation_batch_size: int
     validation_freq: int
 
 
@@ -69,7 +69,6 @@ class Stepper:
         if [id(p) for p in known] != [id(p) for p in wanted] or present is None:
             given.learning_rate = given.learning_rate
             present = self._optimizer = given.make(wanted)
-            self._limited = [weight for weight in self.model.weights if weight.constraint is not None]
         return present
 
     def outputs(self, x: Sequence[Array]) -> list[Any]:
@@ -118,6 +117,10 @@ class Stepper:
         elif "clipvalue" in limits:
             clip_grad_value_(parameters, limits["clipvalue"])
 
+    def limit(self) -> None:
+        """Find the weights that have limits."""
+        self._limited = [weight for weight in self.model.weights if weight.constraint is not None]
+
     def train_on(self, data: Arrays) -> dict[str, float]:
         """Take one step with all rows; return loss and metrics.
 
@@ -129,6 +132,7 @@ class Stepper:
         self.compiled.require_loss()
         totals = Totals(self.compiled)
         before = self.model.training
+        self.limit()
         self.model.train()
         try:
             self.step(data.take(slice(None)), totals)
@@ -136,22 +140,20 @@ class Stepper:
             self.model.train(before)
         return totals.logs()
 
-    def evaluate(self, data: Arrays, batch_size: int, prefix: str = "") -> dict[str, float]:
+    def evaluate(self, feed: Feed, prefix: str = "") -> dict[str, float]:
         """Return loss and metrics.
 
         Parameters
         ----------
-        data
-            The data.
-        batch_size
-            Rows at a time.
+        feed
+            Where the batches come from.
         prefix
             Put before every name.
         """
         self.compiled.require_loss()
         totals = Totals(self.compiled)
         with evaluating(self.model):
-            for batch in data.batches(batch_size):
+            for batch in feed.batches():
                 outputs = self.outputs(batch.x)
                 loss, parts = self.compiled.loss_of(self.model, outputs, batch)
                 totals.add(float(loss._data.item()), parts, outputs, batch)
@@ -171,7 +173,7 @@ class Stepper:
         values = list(logs.values())
         return logs if as_dict else values if len(values) > 1 else values[0]
 
-    def fit(self, plan: Plan, data: Arrays, held_out: Arrays | None, callbacks: Any) -> History:
+    def fit(self, plan: Plan, data: Feed, held_out: Feed | None, callbacks: Any) -> History:
         """Go through the epochs.
 
         Parameters
@@ -195,6 +197,8 @@ class Stepper:
         state.callbacks = [*found, _Lines(plan.epochs)] if plan.verbose == 2 else found
         for callback in found:
             callback.model = self.model  # type: ignore[union-attr]  # where Keras's callbacks look for it
+        self.limit()
+        state.history.__dict__.update(model=self.model, params={"epochs": plan.epochs, "steps": data.count})
         loop = _Loop(self, state, plan, data)
         self.model.stop_training = False
         with init.use_generator(rng):
@@ -207,21 +211,21 @@ class Stepper:
 class _Loop(Trainer):
     """The loop over epochs of ``fastseq.training``, with Keras's batches, losses and metrics."""
 
-    def __init__(self, stepper: Stepper, state: Run, plan: Plan, data: Arrays) -> None:
-        loop_plan = LoopPlan(plan.batch_size, plan.shuffle, None, None, 1, None)
+    def __init__(self, stepper: Stepper, state: Run, plan: Plan, data: Feed) -> None:
+        loop_plan = LoopPlan(1, plan.shuffle, None, None, 1, None)
         nothing: Any = None
-        super().__init__(state, loop_plan, nothing, nothing, np.arange(len(data)), nothing, {})
+        super().__init__(state, loop_plan, nothing, nothing, np.arange(data.count or 0), nothing, {})
         self.stepper, self.data, self.face_plan = stepper, data, plan
         self.epoch = plan.initial_epoch
+        self.present: Iterator[Batch] = iter(())
 
     def _tally(self) -> Any:
         return Totals(self.stepper.compiled)
 
     def _learn(self, tally: Any, bar: Any) -> None:
-        state, plan = self.state, self.face_plan
+        state = self.state
         self.epoch += 1
-        order = state.rng.permutation(len(self.data)) if plan.shuffle else None
-        for number, batch in enumerate(self.data.batches(plan.batch_size, order)):
+        for number, batch in enumerate(self.present):
             loss = self.stepper.step(batch, tally)
             bar.update(1)
             for callback in state.callbacks:
@@ -232,13 +236,19 @@ class _Loop(Trainer):
                 break
 
     def _epoch(self, epoch: int, held_out: Any, bar: Any) -> None:
+        batches = self.data.batches()
+        first = next(batches, None)
+        if first is None:  # a generator has come to its end
+            self.state.stopping = True
+            return
+        self.present = itertools.chain([first], batches)
         super()._epoch(epoch, held_out, bar)
         self.state.stopping = self.state.stopping or self.stepper.model.stop_training
 
     def _score(self, held_out: Any) -> dict[str, float]:
         if self.epoch % self.face_plan.validation_freq:
             return {}
-        return self.stepper.evaluate(held_out, self.face_plan.validation_batch_size, "val_")
+        return self.stepper.evaluate(held_out, "val_")
 
 
 class _Lines(Callback):
@@ -253,21 +263,21 @@ class _Lines(Callback):
         print(f"Epoch {epoch + 1}/{self.epochs} - {logs['seconds']:.0f}s - " + " - ".join(numbers))
 
 
-def predict(model: Trained, data: Arrays, batch_size: int) -> list[Array]:
+def predict(model: Trained, feed: Feed) -> list[Array]:
     """Return a model's outputs for all rows, one array per output.
 
     Parameters
     ----------
     model
         The model.
-    data
-        The inputs.
-    batch_size
-        Rows at a time.
+    feed
+        Where the batches come from.
     """
     parts: list[list[Array]] = []
     with evaluating(model):
-        for batch in data.batches(batch_size):
+        for batch in feed.batches():
             found = flat(model(batch.x[0] if len(batch.x) == 1 else batch.x))
             parts.append([np.array(out._data) for out in found])
+    if not parts:
+        raise checks.value_error("x", "at least one batch", "none")
     return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]

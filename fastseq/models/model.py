@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastseq import checks
+from fastseq.autograd import ops
 from fastseq.layers import Layer
 from fastseq.layers.flow import flat, flow, mask_of, nested
 from fastseq.layers.naming import name_for
@@ -205,8 +206,10 @@ class Model(Trained):
         for k, (value, one) in enumerate(zip(values, masks, strict=False)):
             if one is not None and mask_of(value) is None:
                 values[k] = flow(value, one)
-        for tensor, value in zip(self.graph.inputs, values, strict=True):
-            shaped(f"{self.name}: {tensor.name}", value._data, tensor.shape)
+        for k, (tensor, value) in enumerate(zip(self.graph.inputs, values, strict=True)):
+            found = shaped(f"{self.name}: {tensor.name}", value._data, tensor.shape)
+            if found.shape != value.shape:
+                values[k] = ops.reshape(value, found.shape)
         return self._packed(self.graph.run(values))
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:

@@ -12,8 +12,9 @@ from fastseq import checks
 from fastseq.layers import Layer
 from fastseq.layers.flow import flat
 from fastseq.models import fitting
-from fastseq.models.arrays import Arrays, array_of, class_factors, listed, shaped
+from fastseq.models.arrays import Arrays, Batch, array_of, class_factors, listed, shaped
 from fastseq.models.compilation import Compiled
+from fastseq.models.feeds import Feed, is_array, steps_of
 from fastseq.models.graph import Graph
 from fastseq.training import History
 
@@ -164,16 +165,19 @@ class Trained(Layer):
         class_weight: Any = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int = 1,
-        **options: Any,
     ) -> History:
         """Train.
 
         Parameters
         ----------
         x
-            The input, an array; for several inputs a list, or a dict by their names.
+            The input, an array; for several inputs a list, or a dict by their names. Or a source of batches (x, y) or
+            (x, y, sample_weight): a generator, something to go through anew in each epoch, or something with a
+            length and batches by number; then without ``y``, ``sample_weight``, ``batch_size``.
         y
             The targets, likewise per output.
         batch_size
@@ -187,7 +191,7 @@ class Trained(Layer):
         validation_split
             Share of the rows, the last ones, that is set aside.
         validation_data
-            (x, y) or (x, y, sample_weight) to validate on instead.
+            (x, y) or (x, y, sample_weight) to validate on instead; or a source of batches.
         shuffle
             Whether rows come in another order each epoch.
         class_weight
@@ -196,12 +200,12 @@ class Trained(Layer):
             A weight per row (B,), or per step (B, T).
         initial_epoch
             The epoch to begin with.
+        steps_per_epoch, validation_steps
+            How many batches make an epoch, and a validation; None for all there are.
         validation_batch_size
             Rows at a time in validation; ``batch_size`` if None.
         validation_freq
             Validate after every so many epochs.
-        **options
-            Keras's ``steps_per_epoch`` and ``validation_steps``, as None only.
 
         Returns
         -------
@@ -209,37 +213,72 @@ class Trained(Layer):
             ``history.history`` maps ``loss``, metrics, ``val_loss``, ... to one number per epoch.
         """
         stepper = self._ready()
-        for name, value in options.items():
-            if name not in ("steps_per_epoch", "validation_steps") or value is not None:
-                raise TypeError(f"fit: expected arrays, all of whose rows make an epoch, got {name}={value!r}")
-        if y is None:
-            raise checks.kind_error("y", "targets (generators and tf.data are not supported)", None)
         size = 32 if batch_size is None else checks.integer("batch_size", batch_size, 1)
-        data = self._arrays("x", x, y, sample_weight, class_weight)
-        held_out = None
+        order, per_epoch = checks.boolean("shuffle", shuffle), steps_of("steps_per_epoch", steps_per_epoch)
+        share = checks.real("validation_split", validation_split, 0.0, 1.0, open_maximum=True)
+        held_out: Feed | None = None
+        if is_array(x):
+            if y is None:
+                raise checks.kind_error("y", "targets, or x as a source of batches (x, y)", None)
+            data = self._arrays("x", x, y, sample_weight, class_weight)
+            if validation_data is None and share:
+                count = int(np.floor(len(data) * (1.0 - share)))
+                if not 0 < count < len(data):
+                    expected = f"a share that leaves rows on both sides of {len(data)}"
+                    raise checks.value_error("validation_split", expected, validation_split)
+                data, rest = data.part(slice(0, count)), data.part(slice(count, None))
+                held_out = Feed.of_arrays(
+                    rest, validation_batch_size or size, steps_of("validation_steps", validation_steps)
+                )
+            feed = Feed.of_arrays(data, size, per_epoch, order)
+        else:
+            self._alone("x", y=y, sample_weight=sample_weight, batch_size=batch_size, validation_split=share or None)
+            feed = self._feed("x", x, None, None, size, per_epoch, order, class_weight)
         if validation_data is not None:
-            if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-                raise checks.kind_error("validation_data", "(x, y) or (x, y, sample_weight)", validation_data)
-            held_out = self._arrays("validation_data: x", *validation_data)
-        elif checks.real("validation_split", validation_split, 0.0, 1.0, open_maximum=True):
-            count = int(np.floor(len(data) * (1.0 - validation_split)))
-            if not 0 < count < len(data):
-                expected = f"a share that leaves rows on both sides of {len(data)}"
-                raise checks.value_error("validation_split", expected, validation_split)
-            data, held_out = data.part(slice(0, count)), data.part(slice(count, None))
+            own = validation_batch_size or size
+            held_out = self._validation(validation_data, own, steps_of("validation_steps", validation_steps))
         plan = fitting.Plan(
-            size,
             checks.integer("epochs", epochs, 0),
             checks.integer("initial_epoch", initial_epoch, 0),
-            checks.boolean("shuffle", shuffle),
+            order,
             1 if verbose == "auto" else checks.integer("verbose", int(verbose), 0, 2),
-            size
-            if validation_batch_size is None
-            else checks.integer("validation_batch_size", validation_batch_size, 1),
             checks.integer("validation_freq", validation_freq, 1),
         )
-        self.history = stepper.fit(plan, data, held_out, callbacks)
+        self.history = stepper.fit(plan, feed, held_out, callbacks)
         return self.history
+
+    def _alone(self, argument: str, **given: Any) -> None:
+        """Raise ValueError for what cannot stand beside a source of batches."""
+        for name, value in given.items():
+            if value is not None:
+                raise checks.value_error(name, f"None, as {argument} gives batches", f"{type(value).__name__}")
+
+    def _feed(
+        self, name: str, x: Any, y: Any, weights: Any, size: int, steps: int | None, shuffle: bool = False,
+        class_weight: Any = None, with_targets: bool = True,
+    ) -> Feed:  # fmt: skip
+        """Return where batches come from: arrays, or an object that gives them."""
+        if is_array(x):
+            return Feed.of_arrays(self._arrays(name, x, y, weights), size, steps, shuffle)
+
+        def take(x: Any, y: Any = None, weights: Any = None) -> Batch:
+            if with_targets and y is None:
+                raise checks.kind_error(name, "batches (x, y) or (x, y, sample_weight)", "(x,)")
+            if not with_targets:
+                y = weights = None
+            return self._arrays(name, x, y, weights, class_weight).take(slice(None))
+
+        feed = Feed.of_source(name, x, steps, shuffle, take, with_targets)
+        if not self.built:
+            feed.first()
+        return feed
+
+    def _validation(self, given: Any, size: int, steps: int | None) -> Feed:
+        if not is_array(given):
+            return self._feed("validation_data", given, None, None, size, steps)
+        if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+            raise checks.kind_error("validation_data", "(x, y), (x, y, sample_weight) or a source of batches", given)
+        return Feed.of_arrays(self._arrays("validation_data: x", *given), size, steps)
 
     def train_on_batch(
         self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
@@ -271,7 +310,8 @@ class Trained(Layer):
         return_dict
             Whether to return a dict.
         """
-        return self.evaluate(x, y, batch_size=len(flat(x)[0]), sample_weight=sample_weight, return_dict=return_dict)
+        stepper, data = self._ready(), self._arrays("x", x, y, sample_weight)
+        return stepper.told(stepper.evaluate(Feed.of_arrays(data, len(data))), return_dict)
 
     def evaluate(
         self,
@@ -280,6 +320,8 @@ class Trained(Layer):
         batch_size: int | None = None,
         verbose: Any = "auto",
         sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
         return_dict: bool = False,
     ) -> Any:
         """Return loss and metrics.
@@ -294,6 +336,10 @@ class Trained(Layer):
             Without an effect: nothing is shown.
         sample_weight
             As in ``fit``.
+        steps
+            How many batches; None for all there are.
+        callbacks
+            None.
         return_dict
             Whether to return a dict.
 
@@ -303,12 +349,23 @@ class Trained(Layer):
             The loss; if there are metrics or several outputs, a list in the order of ``metrics_names``.
         """
         stepper = self._ready()
+        self._without(callbacks)
         size = 32 if batch_size is None else checks.integer("batch_size", batch_size, 1)
-        if y is None:
-            raise checks.kind_error("y", "targets", None)
-        return stepper.told(stepper.evaluate(self._arrays("x", x, y, sample_weight), size), return_dict)
+        if is_array(x) and y is None:
+            raise checks.kind_error("y", "targets, or x as a source of batches (x, y)", None)
+        if not is_array(x):
+            self._alone("x", y=y, sample_weight=sample_weight)
+        feed = self._feed("x", x, y, sample_weight, size, steps_of("steps", steps))
+        return stepper.told(stepper.evaluate(feed), return_dict)
 
-    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto", callbacks: Any = None) -> Any:
+    def _without(self, callbacks: Any) -> None:
+        if callbacks is not None and len(callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]):
+            raise checks.value_error("callbacks", "None outside fit", "some")
+
+    def predict(
+        self, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:  # fmt: skip
         """Return the outputs for many rows.
 
         Parameters
@@ -319,6 +376,8 @@ class Trained(Layer):
             Rows at a time; 32 if None. Changes no bit of the result.
         verbose
             Without an effect: nothing is shown.
+        steps
+            How many batches; None for all there are.
         callbacks
             None.
 
@@ -327,10 +386,10 @@ class Trained(Layer):
         ndarray, or a list or dict of ndarray
             One per output.
         """
-        if callbacks is not None:
-            raise checks.value_error("callbacks", "None for predict", "some")
+        self._without(callbacks)
         size = 32 if batch_size is None else checks.integer("batch_size", batch_size, 1)
-        return self._packed(fitting.predict(self, self._arrays("x", x), size))
+        feed = self._feed("x", x, None, None, size, steps_of("steps", steps), with_targets=False)
+        return self._packed(fitting.predict(self, feed))
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for one batch.
