@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from fastseq.persistence.atomic import write_file
+from fastseq.persistence.atomic import as_text, write_file
 
 KEY = "fastseq"
 MAX_HEADER = 1 << 22  # bytes; bounds what parsing the JSON can allocate
@@ -41,10 +41,16 @@ DTYPES = {
     "U8": "<u1",
     "BOOL": "|b1",
 }
-#: How other files begin that people have weights in.
+#: How other files begin that people have weights in, or get instead of them.
 _OTHERS = {
     b"PK\x03\x04": "a zip archive: fastseq.interop.from_torch reads PyTorch's, fastseq.interop.from_keras Keras's",
     b"\x89HDF": "an HDF5 file: fastseq.interop.from_keras reads Keras's",
+    b"\x93NUMPY": "an array of NumPy",
+    b"PAR1": "a Parquet file",
+    b"\x1f\x8b": "gzip data",
+    b"GGUF": "a GGUF file",
+    b"version ": "a text, maybe a pointer of Git LFS (git lfs pull fetches the file)",
+    **{bytes((0x80, n)): "a pickle, which is never loaded: it could run any code" for n in range(2, 6)},
 }
 
 Arrays = dict[str, NDArray[Any]]
@@ -64,8 +70,8 @@ class ModelFileError(ValueError):
     """
 
     def __init__(self, path: str | os.PathLike[str], expected: str, found: str) -> None:
-        super().__init__(f"{os.fspath(path)}: expected {expected}, got {found}")
-        self.path = os.fspath(path)
+        self.path = as_text(path)
+        super().__init__(f"{self.path}: expected {expected}, got {found}")
         self.expected = expected
         self.found = found
 
@@ -91,7 +97,7 @@ class _Reader:
     """One reading of one file; keeps the path for messages."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = path
+        self.path = as_text(path)
 
     def fail(self, expected: str, found: object) -> NoReturn:
         text = found if isinstance(found, str) else repr(found)
@@ -137,23 +143,26 @@ class _Reader:
             start = file.read(8)
             if len(start) < 8:
                 self.fail("a model file (safetensors)", f"{size} bytes")
-            for beginning, found in _OTHERS.items():
-                if start.startswith(beginning):
-                    self.fail("a model file (safetensors)", found)
-            length = int.from_bytes(start, "little")
-            if not 2 <= length <= min(MAX_HEADER, size - 8):
-                limit = min(MAX_HEADER, size - 8)
-                self.fail("a model file (safetensors)", f"a header of {length} bytes where at most {limit} can be")
+            length, limit = int.from_bytes(start, "little"), max(0, min(MAX_HEADER, size - 8))
+            if not 2 <= length <= limit:
+                other = next((what for beginning, what in _OTHERS.items() if start.startswith(beginning)), None)
+                kind = "a text" if start.isascii() and start.decode("ascii").isprintable() else "another file"
+                unknown = f"{kind}: a header of {length} bytes where at most {limit} can be"
+                self.fail("a model file (safetensors)", other or unknown)
             header = file.read(length)
             if len(header) != length or header[:1] != b"{":
                 self.fail("a model file (safetensors)", "another kind of file: its header is not JSON")
-            entries = self.json(header, "a model file (safetensors) with a JSON header")
-            metadata = self.metadata(entries.pop("__metadata__", {}))
-            layout = self.layout(entries, size - 8 - length)
+            layout, metadata = self.header(header, size - 8 - length)
             data = bytearray(size - 8 - length)
             if file.readinto(data) != len(data) or file.read(1):
                 self.fail(f"{len(data)} bytes of arrays", "a file that changed while it was read")
         return {name: _array(data, *place) for name, place in layout.items()}, metadata
+
+    def header(self, text: bytes, room: int) -> tuple[dict[str, tuple[str, list[int], int]], dict[str, str]]:
+        """Return where each array is among ``room`` bytes, and the metadata."""
+        entries = self.json(text, "a model file (safetensors) with a JSON header")
+        metadata = self.metadata(entries.pop("__metadata__", {}))
+        return self.layout(entries, room), metadata
 
     def metadata(self, found: Any) -> dict[str, str]:
         if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
@@ -261,6 +270,9 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]
         raise ValueError(
             f"model: expected at most {MAX_ARRAYS} arrays and {MAX_HEADER} bytes of names and configuration"
         )
+    end = 8 + int.from_bytes(whole[:8], "little")
+    reader = _Reader(path)  # what cannot be read again is not written
+    reader.json(reader.header(whole[8:end], len(whole) - end)[1][KEY], "names and a document that can be read again")
     write_file(path, [whole])
 
 

@@ -16,6 +16,9 @@ import secrets
 import socket
 import stat
 from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fastseq import checks
 
 CHUNK = 1 << 26  # bytes per write call: some systems refuse more than 2**31 - 1
 #: What a file system says that cannot flush folders; there is nothing to be done about it.
@@ -40,7 +43,7 @@ def write_file(path: str | os.PathLike[str], parts: Iterable[bytes | bytearray |
     OSError
         If the file cannot be written: the former file is untouched, and no temporary file is left.
     """
-    target = os.path.realpath(os.fspath(path))
+    target = os.path.realpath(as_text(path))
     mode = _present_mode(target)
     temporary = claim(target)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -62,6 +65,19 @@ def write_file(path: str | os.PathLike[str], parts: Iterable[bytes | bytearray |
     finally:
         release(temporary)
     _sync_folder(os.path.dirname(target))
+
+
+def as_text(path: Any) -> str:
+    """Return a path as text, or raise TypeError unless it is one (an open file is none).
+
+    Parameters
+    ----------
+    path
+        What was given as a path.
+    """
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise checks.kind_error("path", "the path of a file", path)
+    return os.fsdecode(path)
 
 
 def claim(target: str) -> str:

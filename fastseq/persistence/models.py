@@ -7,6 +7,7 @@ arguments against the arrays that are really in the file, and never runs code fr
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from fastseq.autograd.tensor import Tensor
 from fastseq.nn import init
 from fastseq.nn.module import LoadResult, Module
 from fastseq.persistence.arrays import ModelFileError, read_arrays, write_arrays
+from fastseq.persistence.atomic import as_text
 
 FORMAT = 1
 MAX_DEPTH = 32
@@ -88,13 +90,14 @@ def save(model: Module, path: Path, *, metadata: Mapping[str, Any] | None = None
     Raises
     ------
     TypeError
-        If the model or a part of it is not one of fastseq's own layers.
+        If the model or a part of it is not one of fastseq's own layers, or ``metadata`` holds other values.
     ValueError
-        If a weight is not finite.
+        If a weight is not finite, or ``metadata`` are nested too deeply or hold numbers that no reader takes.
     OSError
         If the file cannot be written.
     """
     _check_model(model)
+    as_text(path)
     tree = _describe(model, "model", 0)
     arrays, shared = _named_arrays(model)
     document = {
@@ -105,7 +108,7 @@ def save(model: Module, path: Path, *, metadata: Mapping[str, Any] | None = None
         "model": tree,
         "shared": shared,
         "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
-        "metadata": dict(metadata or {}),
+        "metadata": _json_values(metadata),
     }
     write_arrays(path, arrays, document)
 
@@ -242,6 +245,20 @@ def load_state(model: Module, path: Path, *, strict: bool = True) -> LoadResult:
         raise ModelFileError(path, f"the weights of this {type(model).__name__}", str(error)) from error
 
 
+def _json_values(metadata: Any) -> dict[str, Any]:
+    """Return metadata as a dict, or raise unless it holds JSON values only."""
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping) or not all(isinstance(name, str) for name in metadata):
+        raise checks.kind_error("metadata", "a mapping of names to JSON values", metadata)
+    try:
+        json.dumps(dict(metadata), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"metadata: expected JSON values (arrays as lists), got one that is none: {error}") from None
+    return dict(metadata)
+
+
 def _check_model(model: Any) -> None:
     if not isinstance(model, Module):
         hint = " (fastseq.save_state(model, path) writes its weights alone)" if isinstance(model, Mapping) else ""
@@ -252,6 +269,8 @@ def _describe(module: Module, path: str, depth: int) -> dict[str, Any]:
     """Return a module's node of the tree."""
     name = type_name(type(module))
     if layer_type(name) is not type(module):
+        if type(module).__module__.startswith("fastseq."):
+            raise TypeError(f"{path}: expected a layer that a file can hold, got {type(module).__name__}")
         raise TypeError(
             f"{path}: expected one of fastseq's own layers, got {type(module).__module__}.{type(module).__name__}; "
             "a file cannot hold a class of yours. Keep its weights instead: fs.save_state(model, path), and "

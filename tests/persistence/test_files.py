@@ -124,7 +124,11 @@ HOSTILE = {
     "header longer than the file": (whole_file({}, length=10**6), "a header of 1000000 bytes"),
     "header of 2**64 - 1 bytes": (b"\xff" * 8 + b"{}", "a header of 18446744073709551615 bytes"),
     "zip": (b"PK\x03\x04" + bytes(100), "a zip archive: fastseq.interop.from_torch reads"),
-    "pickle": (b"\x80\x04\x95" + bytes(100), "a header of"),
+    "pickle": (b"\x80\x04\x95" + bytes(100), "got a pickle, which is never loaded"),
+    "NumPy": (b"\x93NUMPY\x01\x00v\x00" + bytes(100), "got an array of NumPy"),
+    "Git LFS": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull fetches the file"),
+    "web page": (b"<!DOCTYPE html>" * 9, "got a text: a header of"),
+    "ONNX": (b"\x08\x0aB\x00" + b"\xff" * 9, "got another file: a header of"),
     "a list": (whole_file(b"[1, 2]"), "another kind of file"),
     "not JSON": (whole_file(b"{nonsense}"), "JSONDecodeError"),
     "not UTF-8": (whole_file(b'{"\xff": 1}'), "UnicodeDecodeError"),
@@ -184,6 +188,37 @@ def test_a_sparse_file_of_a_terabyte(tmp_path):
         file.truncate(2**40)
     with pytest.raises(ModelFileError):
         read_arrays(tmp_path / "m")
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path):
+    deep = current = {}
+    for _ in range(300):
+        current["a"] = current = {}
+    for metadata, message in (
+        ({"a": 10**30}, "an integer of more than 20 digits"),
+        ({"a": deep}, "JSON nested too deeply"),
+    ):
+        with pytest.raises(ValueError, match=f"expected names and a document that can be read again, .*{message}"):
+            fs.save(nn.Tanh(), tmp_path / "m", metadata=metadata)
+    with pytest.raises(ValueError, match="printable names"):
+        write_arrays(tmp_path / "m", {"a\n": np.zeros(1)}, {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", [None, 3, 1.5, ["m"], sys.stdin, nn.Tanh()], ids=lambda path: type(path).__name__)
+def test_a_path_is_a_path(path):
+    for call in (lambda: fs.load(path), lambda: fs.save(nn.Tanh(), path), lambda: fs.save_state(nn.Tanh(), path)):
+        with pytest.raises(TypeError, match="path: expected the path of a file"):
+            call()
+
+
+def test_paths_of_every_kind(tmp_path):
+    for path in (tmp_path / "m", str(tmp_path / "m"), os.fsencode(tmp_path / "m")):
+        fs.save(nn.Linear(1, 1), path)
+        assert isinstance(fs.load(path), nn.Linear)
+    (tmp_path / "m").write_bytes(b"")
+    with pytest.raises(ModelFileError, match=f"^{tmp_path}/m: expected"):
+        fs.load(os.fsencode(tmp_path / "m"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no named pipes in the file system")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import pickle
 import resource
 import stat
@@ -189,6 +190,8 @@ def test_a_class_of_the_users_own_is_refused_and_its_weights_can_be_kept(tmp_pat
         fs.save(MyLinear(1, 1), tmp_path / "m")
     with pytest.raises(TypeError, match="model: expected a Module"):
         fs.save({"weight": 1}, tmp_path / "m")
+    with pytest.raises(TypeError, match="model: expected a layer that a file can hold, got MSELoss"):
+        fs.save(nn.MSELoss(), tmp_path / "m")
     assert not list(tmp_path.iterdir())
     model, other = Mine(), Mine()
     fs.save_state(model, tmp_path / "s")
@@ -301,6 +304,37 @@ def test_files_that_lie(case, tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
 
 
+def arguments(node):
+    """Every dict of a layer's arguments below a node, with the name of each argument."""
+    for name in node["config"]:
+        yield node["config"], name
+    for _, child in node.get("children", []):
+        yield from arguments(child)
+
+
+def test_arguments_of_any_kind_give_the_error_or_a_layer_that_fits(tmp_path, monkeypatch):
+    """F33: whatever stands in a file as an argument, nothing is allocated for it and nothing else is raised."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    path, before, loaded = tmp_path / "m", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
+    for build, _ in LAYERS.values():
+        fs.save(build(), path)
+        arrays, found = read_arrays(path)
+        for config, name in arguments(found["model"]):
+            kept = config[name]
+            for value in (None, -1, 10**12, 0.5, "x", [10**9], {"a": 1}):
+                config[name] = value
+                write_arrays(path, arrays, found)
+                try:
+                    fs.load(path)
+                except ModelFileError as error:
+                    assert len(str(error)) < 900
+                else:
+                    loaded += 1
+            config[name] = kept
+    assert loaded  # dropout of 0.5 is one
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
 def test_deep_nesting(tmp_path):
     model = nn.Tanh()
     for _ in range(30):
@@ -347,10 +381,13 @@ def test_errors_travel_between_processes(tmp_path):
 
 def test_metadata_must_be_json(tmp_path):
     for wrong in ({"a": {1, 2}}, {"a": np.float32(1)}):
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match=r"metadata: expected JSON values \(arrays as lists\)"):
             fs.save(nn.Tanh(), tmp_path / "m", metadata=wrong)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="metadata: expected JSON values"):
         fs.save(nn.Tanh(), tmp_path / "m", metadata={"a": float("nan")})
+    for wrong in ([1], {1: 2}, "text"):
+        with pytest.raises(TypeError, match="metadata: expected a mapping of names to JSON values"):
+            fs.save(nn.Tanh(), tmp_path / "m", metadata=wrong)
     assert not list(tmp_path.iterdir())
 
 
