@@ -14,25 +14,15 @@ from typing import Any
 
 import numpy as np
 
-BYTE = np.dtype(np.uint8)
 LARGE = 1 << 17
 """Bytes from which C libraries ask the system for memory, and return it to it, each time."""
 
 
-def aligned(size: int, dtype: Any) -> np.ndarray:
-    """Return an uninitialised flat array that begins on a cache line.
-
-    Parameters
-    ----------
-    size
-        Number of elements.
-    dtype
-        Their type.
-    """
-    dtype = np.dtype(dtype)
-    raw = np.empty(size * dtype.itemsize + 64, np.uint8)
+def _fresh(nbytes: int) -> np.ndarray:
+    """Return that many bytes, which begin on a cache line."""
+    raw = np.empty(nbytes + 64, np.uint8)
     skip = -raw.ctypes.data % 64
-    return raw[skip : skip + size * dtype.itemsize].view(dtype)
+    return raw[skip : skip + nbytes]
 
 
 class Pool:
@@ -63,7 +53,7 @@ class Pool:
         try:
             return self._free[size].pop().view(dtype)
         except (KeyError, IndexError):
-            return aligned(size, np.uint8).view(dtype)
+            return _fresh(size).view(dtype)
 
     def give(self, buffer: np.ndarray) -> None:
         """Hand a buffer back; nobody may use it afterwards."""
@@ -117,7 +107,7 @@ class Lender:
             same.appendleft(buffer)
         if len(self._known) > self._sizes or self.size() + size > self._limit:
             self._known.clear()
-        buffer = aligned(size, BYTE)
+        buffer = _fresh(size)
         array = np.ndarray(shape, dtype, buffer)
         if size <= self._limit:
             same.appendleft(buffer)
@@ -135,7 +125,7 @@ def _references(buffer: np.ndarray) -> int:
     return getrefcount(buffer.base)
 
 
-_UNUSED = _references(aligned(1, BYTE))
+_UNUSED = _references(_fresh(1))
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -171,6 +161,23 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return found
 
 
+def aligned(size: int, dtype: Any) -> np.ndarray:
+    """Return an uninitialised flat array that begins on a cache line, however small; see `empty`.
+
+    Parameters
+    ----------
+    size
+        Number of elements.
+    dtype
+        Their type.
+    """
+    dtype = np.dtype(dtype)
+    nbytes = size * dtype.itemsize
+    if nbytes < LARGE:
+        return _fresh(nbytes).view(dtype)
+    return lender.lend(Pool.rounded(nbytes), (size,), dtype)
+
+
 class Scratch(threading.local):
     """One buffer per thread and element type, for kernels to write to while they run."""
 
@@ -181,7 +188,7 @@ class Scratch(threading.local):
         """Return the thread's buffer, of ``size`` elements or more; its contents hold until the next call."""
         found = self.buffers.get(dtype)
         if found is None or found.size < size:
-            found = self.buffers[dtype] = aligned(size + size // 4, dtype)
+            found = self.buffers[dtype] = _fresh((size + size // 4) * dtype.itemsize).view(dtype)
         return found
 
 

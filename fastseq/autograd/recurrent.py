@@ -140,7 +140,7 @@ class PackedLayer:
         outputs, joined = layout.outputs, layout.joined
         state_size = pack.column_panels_size(outputs, units, layout.state_slots, lanes)
         input_size = pack.column_panels_size(inputs, units, layout.input_slots, lanes)
-        # New arrays: a backward pass to come, or another thread, may hold the former ones.
+        # Other arrays: a backward pass to come, or another thread, may hold the former ones.
         forth, back = units * layout.joined_padded, joined * layout.units_padded  # of a second product's matrix
         gates = buffers.aligned((size + forth) * count, self.dtype)
         matrices = (state_size + input_size) * count
@@ -316,7 +316,7 @@ def recurrent(
         d_out = buffers.zeros(out.shape, dtype) if grads[0] is None else grads[0]
         d_panels = buffers.pool.take(call.d_panels, dtype)
         d_x = empty(x._data.shape, dtype) if want_x else layer.empty
-        d_parameters = np.empty(layer.gradients_size, dtype)
+        d_parameters = buffers.empty((layer.gradients_size,), dtype)
         backward.launch(
             call.backward_work, columns, x_flat, every_d_state, d_out.ravel(), residuals, d_panels, d_x.ravel(),
             d_parameters, buffers.scratch(call.backward_scratch, dtype), plan.numbers, *call.sizes,
