@@ -26,7 +26,16 @@ from fastseq.nn.embedding import Embedding
 from fastseq.nn.gru import GRU
 from fastseq.nn.layer_norm_lstm import LayerNormLSTM
 from fastseq.nn.linear import Linear
-from fastseq.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
+from fastseq.nn.losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
 from fastseq.nn.losses_likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss, QuantileLoss
 from fastseq.nn.luong import LuongAttention
 from fastseq.nn.minimal import MinGRU, MinLSTM
@@ -57,6 +66,7 @@ __all__ = [
     "QuantileLoss",
     "Seq2Seq",
     "Tagger",
+    "BCELoss",
     "BCEWithLogitsLoss",
     "CrossEntropyLoss",
     "HuberLoss",

@@ -19,7 +19,17 @@ class Identity(Module):
 
 
 class ReLU(Module):
-    """Return max(x, 0)."""
+    """Return max(x, 0).
+
+    Parameters
+    ----------
+    inplace
+        PyTorch's argument, for its order of arguments: the input is never written to, and the results are the same.
+    """
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        checks.boolean("inplace", inplace)
 
     def forward(self, input: Any) -> Tensor:
         """Return the function of the input, any shape."""
@@ -43,7 +53,17 @@ class Tanh(Module):
 
 
 class SiLU(Module):
-    """Return x * sigmoid(x)."""
+    """Return x * sigmoid(x).
+
+    Parameters
+    ----------
+    inplace
+        PyTorch's argument, for its order of arguments: the input is never written to, and the results are the same.
+    """
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        checks.boolean("inplace", inplace)
 
     def forward(self, input: Any) -> Tensor:
         """Return the function of the input, any shape."""
@@ -114,12 +134,15 @@ class ELU(Module):
     ----------
     alpha
         The limit on the negative side is -alpha.
+    inplace
+        PyTorch's argument, for its order of arguments: the input is never written to, and the results are the same.
     """
 
     _config = ("alpha",)
 
-    def __init__(self, alpha: float = 1.0) -> None:
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
+        checks.boolean("inplace", inplace)
         self.alpha = checks.real("alpha", alpha)
 
     def forward(self, input: Any) -> Tensor:
@@ -134,12 +157,15 @@ class LeakyReLU(Module):
     ----------
     negative_slope
         The slope on the negative side.
+    inplace
+        PyTorch's argument, for its order of arguments: the input is never written to, and the results are the same.
     """
 
     _config = ("negative_slope",)
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__()
+        checks.boolean("inplace", inplace)
         self.negative_slope = checks.real("negative_slope", negative_slope)
 
     def forward(self, input: Any) -> Tensor:

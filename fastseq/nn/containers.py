@@ -67,9 +67,10 @@ class _Indexed(Module):
             raise checks.kind_error("module", "a Module", module)
         self.add_module(self._at(index), module)
 
-    def __delitem__(self, index: int) -> None:
-        """Remove one module; those named by position move up."""
-        del self._modules[self._at(index)]
+    def __delitem__(self, index: int | slice) -> None:
+        """Remove one module or a slice of them; those named by position move up."""
+        for name in list(self._modules)[index] if isinstance(index, slice) else [self._at(index)]:
+            del self._modules[name]
         if all(name.isdigit() for name in self._modules):
             self._replace(list(self.children()))
 
@@ -112,6 +113,27 @@ class _Indexed(Module):
         modules.insert(checks.integer("index", index), module)
         self._replace(modules)
         return self
+
+    def pop(self, index: int = -1) -> Module:
+        """Remove a module and return it; those named by position move up.
+
+        Parameters
+        ----------
+        index
+            Position; the last if not given.
+        """
+        module = self[index]
+        del self[index]
+        return module
+
+    def __add__(self: S, modules: Iterable[Module]) -> S:
+        """Return a container with the modules of both, named by position."""
+        both = type(self)()
+        return both.extend(self).extend(modules)
+
+    def __iadd__(self: S, modules: Iterable[Module]) -> S:
+        """Add modules at the end."""
+        return self.extend(modules)
 
 
 class Sequential(_Indexed):
@@ -235,6 +257,22 @@ class ModuleDict(Module):
     def __delitem__(self, name: str) -> None:
         """Remove a module."""
         del self._modules[name]
+
+    def pop(self, name: str) -> Module:
+        """Remove a module and return it.
+
+        Parameters
+        ----------
+        name
+            Its name.
+        """
+        module = self[name]
+        del self[name]
+        return module
+
+    def clear(self) -> None:
+        """Remove all modules."""
+        self._modules.clear()
 
     def __len__(self) -> int:
         """Return the number of modules."""

@@ -21,6 +21,8 @@ class Dropout(Module):
     ----------
     p
         The probability, in 0..1.
+    inplace
+        PyTorch's argument, for its order of arguments: the input is never written to, and the results are the same.
 
     Notes
     -----
@@ -29,9 +31,10 @@ class Dropout(Module):
 
     _config = ("p",)
 
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
         self.p = checks.real("p", p, 0.0, 1.0)
+        checks.boolean("inplace", inplace)
 
     def forward(self, input: Any) -> Tensor:
         """Return the input with noise in training, the input itself in evaluation.

@@ -15,6 +15,7 @@ from fastseq.nn.functional_attention import scaled_dot_product_attention
 from fastseq.nn.functional_classes import cross_entropy, nll_loss
 from fastseq.nn.functional_likelihoods import gaussian_nll_loss, kl_div, poisson_nll_loss, quantile_loss
 from fastseq.nn.functional_losses import (
+    binary_cross_entropy,
     binary_cross_entropy_with_logits,
     huber_loss,
     l1_loss,
@@ -23,6 +24,7 @@ from fastseq.nn.functional_losses import (
 )
 
 __all__ = [
+    "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
     "ctc_loss",

@@ -207,6 +207,62 @@ def _factor(argument: str, value: Any, like: Array) -> Any:
     return found.astype(like.dtype, copy=False)
 
 
+def binary_cross_entropy(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean", *, lengths: Any = None
+) -> Tensor:
+    """Return -(t * log p + (1 - t) * log(1 - p)) for probabilities p, reduced.
+
+    Parameters
+    ----------
+    input
+        Probabilities, any shape; (B, T, ...) with ``lengths``. From logits, `binary_cross_entropy_with_logits` is
+        exact where probabilities round to 0 or 1.
+    target
+        Probabilities of the positive class, the same shape; bools and integers will do.
+    weight
+        A factor per element, broadcast; the mean still divides by the number of elements.
+    reduction
+        ``"mean"``, ``"sum"`` or ``"none"``.
+    lengths
+        Valid steps per row, integers (B,); None means all.
+
+    Returns
+    -------
+    Tensor
+        A scalar, or with ``"none"`` the input's shape (0 at padding). The mean of no element is NaN.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or an input that counts is not in 0..1.
+
+    Notes
+    -----
+    As in PyTorch, logarithms below -100 count as -100, and the gradient divides by p * (1 - p) or 1e-12.
+    """
+    x = floating("input", input)
+    outside = (x < 0) | (x > 1)
+    padding = padding_of(lengths, x.shape)
+    if (outside if padding is None else outside[~padding]).any():
+        raise checks.value_error("input", "probabilities in 0..1", "others")
+
+    def loss(x: Array, t: Array) -> tuple[Array, Slope, Slope]:
+        factor = _factor("weight", weight, x)
+        with np.errstate(divide="ignore"):
+            of_one = np.maximum(elementary.log(x), -100)
+            of_zero = np.maximum(elementary.log1p(-x), -100)
+
+        def to_input(g: Any) -> Array:
+            return g * factor * ((x - t) / np.maximum(x * (1 - x), 1e-12))
+
+        def to_target(g: Any) -> Array:
+            return g * factor * (of_zero - of_one)
+
+        return -factor * (t * of_one + (1 - t) * of_zero), to_input, to_target
+
+    return _compare(input, target, reduction, lengths, loss, (input, target))
+
+
 def binary_cross_entropy_with_logits(
     input: Any,
     target: Any,

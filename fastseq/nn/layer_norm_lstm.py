@@ -59,6 +59,14 @@ class LayerNormLSTM(WithMemory):
         dtype: DTypeLike = np.float32,
     ) -> None:
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype=dtype)
+        self._reset_norms()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew; gains become ones, biases zeros."""
+        super().reset_parameters()
+        self._reset_norms()
+
+    def _reset_norms(self) -> None:
         for name, parameter in self.named_parameters():
             if name.startswith("gain"):
                 init.ones_(parameter)

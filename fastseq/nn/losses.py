@@ -310,6 +310,46 @@ class NLLLoss(_WeightedLoss):
         )
 
 
+class BCELoss(_WeightedLoss):
+    """Binary cross entropy of probabilities, see ``functional.binary_cross_entropy``.
+
+    Parameters
+    ----------
+    weight
+        A factor per element, broadcast.
+    reduction
+        ``"mean"``, ``"sum"`` or ``"none"``.
+    """
+
+    _config = ("weight", "reduction")
+
+    def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self._register(weight=weight)
+
+    def forward(self, input: Any, target: Any, lengths: Any = None) -> Tensor:
+        """Return the loss.
+
+        Parameters
+        ----------
+        input, target
+            Probabilities, predicted and true, of one shape; (B, T, ...) with ``lengths``.
+        lengths
+            Valid steps per row, integers (B,); None means all.
+
+        Returns
+        -------
+        Tensor
+            A scalar, or the input's shape with ``reduction="none"``.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit, or an input that counts is not in 0..1.
+        """
+        return functional.binary_cross_entropy(input, target, self.weight, self.reduction, lengths=lengths)
+
+
 class BCEWithLogitsLoss(_WeightedLoss):
     """Binary cross entropy from logits, see ``functional.binary_cross_entropy_with_logits``.
 

@@ -16,8 +16,8 @@ from fastseq.cells.lstm import LSTMWeights
 from fastseq.cells.lstm_projected import ProjectedWeights
 from fastseq.nn import functional, init
 from fastseq.nn.module import Module, Parameter
+from fastseq.nn.packed import PackedSequence
 from fastseq.nn.tokens import lone_length
-from fastseq.nn.utils.rnn import PackedSequence
 
 
 def parameter_shapes(
@@ -109,6 +109,22 @@ class Recurrent(Module):
         """The element type of the parameters."""
         parameter: Any = self._parameters["weight_ih_l0"]
         return parameter._data.dtype
+
+    @property
+    def all_weights(self) -> list[list[Parameter]]:
+        """The parameters of each layer and direction, as PyTorch lists them."""
+        suffixes = [suffix for layer in range(self.num_layers) for suffix in self._suffixes(layer)]
+        own = self._parameters.items()
+        return [[p for name, p in own if p is not None and name.endswith(suffix)] for suffix in suffixes]
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: PyTorch's GPU code wants its weights in one piece, fastseq packs them by itself."""
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew, as the constructor does."""
+        bound = 1.0 / math.sqrt(self.hidden_size)
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"][: self.num_directions]

@@ -46,6 +46,12 @@ class StepModule(Module):
         for name, shape in parameter_shapes(self.cell, self.input_size, self.hidden_size, self.bias).items():
             setattr(self, name, init.uniform_(Parameter(np.empty(shape, kind)), -bound, bound))
 
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew, as the constructor does."""
+        bound = 1.0 / math.sqrt(self.hidden_size)
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
     @property
     def dtype(self) -> np.dtype:
         """The element type of the parameters."""

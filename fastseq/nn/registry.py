@@ -237,6 +237,64 @@ class Registry:
         for _, buffer in self.named_buffers(recurse=recurse):
             yield buffer
 
+    def get_submodule(self, target: str) -> Module:
+        """Return the module with a dotted name; this one for "".
+
+        Parameters
+        ----------
+        target
+            The name.
+
+        Raises
+        ------
+        AttributeError
+            If there is none.
+        """
+        found: Any = self
+        for name in target.split(".") if target else ():
+            if found._modules.get(name) is None:
+                raise AttributeError(f"{type(found).__name__} has no submodule {name!r}")
+            found = found._modules[name]
+        return found
+
+    def get_parameter(self, target: str) -> Parameter:
+        """Return the parameter with a dotted name.
+
+        Parameters
+        ----------
+        target
+            The name.
+
+        Raises
+        ------
+        AttributeError
+            If there is none.
+        """
+        return self._get("_parameters", "parameter", target)
+
+    def get_buffer(self, target: str) -> Tensor:
+        """Return the buffer with a dotted name.
+
+        Parameters
+        ----------
+        target
+            The name.
+
+        Raises
+        ------
+        AttributeError
+            If there is none.
+        """
+        return self._get("_buffers", "buffer", target)
+
+    def _get(self, registry: str, what: str, target: str) -> Any:
+        path, _, name = target.rpartition(".")
+        owner = self.get_submodule(path)
+        found = getattr(owner, registry).get(name)
+        if found is None:
+            raise AttributeError(f"{type(owner).__name__} has no {what} {name!r}")
+        return found
+
     def _named(self, registry: str, prefix: str, recurse: bool, remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
         owners = self.named_modules(prefix, remove_duplicate) if recurse else iter([(prefix, self)])

@@ -85,3 +85,24 @@ def test_module_dict():
         modules["a"]
     with pytest.raises(TypeError, match="module: expected a Module"):
         modules["d"] = 4
+
+
+def test_containers_add_up_and_shrink():
+    for kind in (nn.Sequential, lambda *layers: nn.ModuleList(layers)):
+        layers = [Add(i) for i in range(5)]
+        net = kind(*layers[:2])
+        both = net + kind(*layers[2:4])
+        assert type(both) is type(net) and list(both) == layers[:4] and len(net) == 2
+        net += layers[2:]
+        assert list(net) == layers and [name for name, _ in net.named_children()] == list("01234")
+        assert net.pop() is layers[4] and net.pop(0) is layers[0]
+        del net[1:]
+        assert list(net) == [layers[1]]
+        with pytest.raises(IndexError):
+            net.pop(1)
+    named = nn.ModuleDict({"a": Add(1), "b": Add(2)})
+    assert named.pop("a").number == 1 and list(named) == ["b"]
+    named.clear()
+    assert len(named) == 0
+    with pytest.raises(KeyError):
+        named.pop("b")

@@ -103,6 +103,35 @@ def test_against_pytorch(name, options, reduction):
     np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-11, atol=1e-14)
 
 
+@each_reduction
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weight"])
+def test_probabilities_as_inputs(reduction, weight):
+    p, t = SOFT, (T > 0) * 0.9 + 0.05
+    by_hand = -(np.ones(3) if weight is None else weight) * (t * np.log(p) + (1 - t) * np.log(1 - p))
+    found = functional.binary_cross_entropy(p, t, weight, reduction).numpy()
+    np.testing.assert_allclose(found, by_hand if reduction == "none" else getattr(np, reduction)(by_hand), rtol=1e-12)
+    for lengths in (None, LENGTHS):
+        gradcheck(lambda p, t, n=lengths: functional.binary_cross_entropy(p, t, weight, reduction, lengths=n), p, t)
+    padded = np.where(VALID[:, :, None], p, np.nan)
+    valid = functional.binary_cross_entropy(padded, t, weight, "none", lengths=LENGTHS).numpy()
+    np.testing.assert_allclose(valid, by_hand * VALID[:, :, None], rtol=1e-12)
+
+
+def test_certain_probabilities():
+    p = Tensor(np.array([0.0, 1.0, 0.0, 1.0], np.float32), requires_grad=True)
+    out = functional.binary_cross_entropy(p, np.array([0, 0, 1, 1]), reduction="none")
+    out.sum().backward()
+    np.testing.assert_array_equal(out.numpy(), [0, 100, 100, 0])  # PyTorch's values
+    np.testing.assert_allclose(p.grad.numpy(), [0, 1e12, -1e12, 0], rtol=1e-6)
+    assert np.isnan(functional.binary_cross_entropy(np.array([np.nan]), np.array([0.5])).numpy())
+    for wrong in (-0.1, 1.5):
+        with pytest.raises(ValueError, match="input: expected probabilities in 0..1"):
+            losses.BCELoss()(np.array([0.5, wrong]), np.zeros(2))
+    made = losses.BCELoss.from_config(losses.BCELoss(WEIGHT, "sum").config())
+    want = functional.binary_cross_entropy(SOFT, T > 0, WEIGHT, "sum").item()
+    assert made(SOFT, T > 0).item() == pytest.approx(want, rel=1e-6)  # weights come back in float32
+
+
 @pytest.mark.parametrize("shape", [(3,), (4, 3), (4, 3, 5), (2, 3, 2, 2)])
 @pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
 def test_classes_stand_where_pytorch_has_them(name, shape, rng):

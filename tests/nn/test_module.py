@@ -253,3 +253,35 @@ def test_threads_may_read_one_model_at_once():
     for thread in threads:
         thread.join()
     assert set(found) == {9} and len(found) == 1600
+
+
+def test_parts_by_dotted_name():
+    net = nn.Sequential({"inner": nn.Sequential(nn.Linear(2, 3), nn.CrossEntropyLoss(np.ones(3)))})
+    assert net.get_submodule("") is net and net.get_submodule("inner.0") is net.inner[0]
+    assert net.get_parameter("inner.0.bias") is net.inner[0].bias
+    assert net.get_buffer("inner.1.weight") is net.inner[1].weight
+    for call, message in (
+        (lambda: net.get_submodule("inner.2"), "Sequential has no submodule '2'"),
+        (lambda: net.get_parameter("inner.0.x"), "Linear has no parameter 'x'"),
+        (lambda: net.get_buffer("inner.0.weight"), "Linear has no buffer 'weight'"),
+        (lambda: net.get_parameter("outer.x"), "Sequential has no submodule 'outer'"),
+    ):
+        with pytest.raises(AttributeError, match=message):
+            call()
+
+
+def test_inplace_is_taken_and_changes_nothing(rng):
+    x = rng.standard_normal((3, 4)).astype(np.float32)
+    before = x.copy()
+    for one, other in (
+        (nn.ReLU(inplace=True), nn.ReLU()),
+        (nn.SiLU(True), nn.SiLU()),
+        (nn.ELU(0.5, True), nn.ELU(0.5)),
+        (nn.LeakyReLU(0.5, inplace=True), nn.LeakyReLU(0.5)),
+        (nn.Dropout(0.5, True).eval(), nn.Identity()),
+    ):
+        np.testing.assert_array_equal(one(x), other(x))
+        np.testing.assert_array_equal(x, before)
+        assert type(one).from_config(one.config()).config() == one.config()
+    with pytest.raises(TypeError, match="inplace: expected True or False, got 1"):
+        nn.ReLU(1)

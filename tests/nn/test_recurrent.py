@@ -137,6 +137,29 @@ def test_weights_start_as_in_pytorch():
         assert abs(values.mean()) < 0.01
 
 
+def test_weights_are_listed_and_drawn_anew():
+    for layer in (
+        nn.LSTM(3, 4, 2, bidirectional=True, proj_size=2),
+        nn.LayerNormLSTM(3, 4),
+        nn.MinGRU(3, 4, bias=False),
+    ):
+        listed = layer.all_weights
+        assert len(listed) == layer.num_layers * layer.num_directions
+        assert [id(p) for own in listed for p in own] == [id(p) for p in layer.parameters()]
+        fs.manual_seed(3)
+        layer.reset_parameters()
+        fs.manual_seed(3)
+        twin = type(layer).from_config(layer.config())
+        for one, other in zip(layer.parameters(), twin.parameters(), strict=True):
+            np.testing.assert_array_equal(one, other)
+        layer.flatten_parameters()
+    for cell in (nn.LSTMCell(3, 4), nn.GRUCell(3, 4, bias=False)):
+        fs.manual_seed(3)
+        cell.reset_parameters()
+        fs.manual_seed(3)
+        np.testing.assert_array_equal(cell.weight_hh, type(cell).from_config(cell.config()).weight_hh)
+
+
 @pytest.mark.parametrize("batch_first", [True, False])
 def test_batch_first_is_honoured_and_true_by_default(batch_first, rng):
     assert nn.LSTM(1, 1).batch_first

@@ -1,51 +1,26 @@
 """Sequences of unequal length the way PyTorch's listings write them. Named after ``torch.nn.utils.rnn``.
 
 fastseq's layers take a padded batch and ``lengths``, and never compute what stands past them: packing saves nothing
-here. A `PackedSequence` is that pair under PyTorch's name, so that listings which pack and unpack run as they are.
+here. A `PackedSequence` holds that pair and shows PyTorch's view of it, so that listings which pack and unpack run as
+they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastseq import checks
 from fastseq.autograd import ops
 from fastseq.autograd.tensor import Tensor
+from fastseq.nn.packed import PackedSequence
 
-__all__ = ["PackedSequence", "pack_padded_sequence", "pack_sequence", "pad_packed_sequence", "pad_sequence"]
-
-
-class PackedSequence(NamedTuple):
-    """Rows with their lengths, for a recurrent layer, which returns its outputs in the same form.
-
-    Parameters
-    ----------
-    padded
-        Tensor (B, T, F), rows in their own order.
-    lengths
-        Valid steps of each row (B,).
-    """
-
-    padded: Tensor
-    lengths: NDArray[np.int64]
-
-    def through(self, layer: Any, hx: Any) -> tuple[PackedSequence, Any]:
-        """Return a recurrent layer's outputs for these rows, and its final states.
-
-        Parameters
-        ----------
-        layer
-            The layer.
-        hx
-            Its initial states, or None.
-        """
-        x = self.padded if layer.batch_first else ops.transpose(self.padded, 0, 1)
-        out, last = layer.forward(x, hx, lengths=self.lengths)
-        return PackedSequence(out if layer.batch_first else ops.transpose(out, 0, 1), self.lengths), last
+__all__ = [
+    "PackedSequence", "pack_padded_sequence", "pack_sequence", "pad_packed_sequence", "pad_sequence", "unpack_sequence",
+    "unpad_sequence",
+]  # fmt: skip
 
 
 def pack_padded_sequence(
@@ -67,19 +42,21 @@ def pack_padded_sequence(
     Raises
     ------
     ValueError
-        If a length is out of range, or rows are in another order although ``enforce_sorted`` is set.
+        If there is no row, a length is out of range, or rows are in another order although ``enforce_sorted`` is set.
     """
     x = input if isinstance(input, Tensor) else Tensor(np.asarray(input))
     if x.ndim < 2:
         raise checks.value_error("input", "two axes or more, steps and rows first", x._data)
     x = x if checks.boolean("batch_first", batch_first) else ops.transpose(x, 0, 1)
+    if not x.shape[0]:
+        raise checks.value_error("input", "at least one row", x._data)
     found = checks.lengths("lengths", np.asarray(getattr(lengths, "_data", lengths)), *x.shape[:2])
-    if len(found) and found.min() < 1:
+    if found.min() < 1:
         raise checks.value_error("lengths", "at least 1 step in each row (layers themselves take 0)", f"{found.min()}")
     if checks.boolean("enforce_sorted", enforce_sorted) and (np.diff(found) > 0).any():
         raise checks.value_error("lengths", "rows in decreasing order of length, or enforce_sorted=False", f"{found}")
-    longest = int(found.max(initial=0))
-    return PackedSequence(x if longest == x.shape[1] else x[:, :longest], found)
+    longest = int(found.max())
+    return PackedSequence.of_rows(x if longest == x.shape[1] else x[:, :longest], found, enforce_sorted)
 
 
 def pad_packed_sequence(
@@ -100,7 +77,7 @@ def pad_packed_sequence(
     """
     if not isinstance(sequence, PackedSequence):
         raise checks.kind_error("sequence", "a PackedSequence", sequence)
-    x, lengths = sequence
+    x, lengths = sequence.padded, sequence.lengths
     steps = x.shape[1] if total_length is None else checks.integer("total_length", total_length, x.shape[1])
     if steps > x.shape[1]:
         x = ops.concatenate([x, np.zeros((x.shape[0], steps - x.shape[1], *x.shape[2:]), x.dtype)], 1)
@@ -110,7 +87,9 @@ def pad_packed_sequence(
     return x if batch_first else ops.transpose(x, 0, 1), Tensor(lengths)
 
 
-def pad_sequence(sequences: Sequence[Any], batch_first: bool = False, padding_value: float = 0.0) -> Tensor:
+def pad_sequence(
+    sequences: Iterable[Any], batch_first: bool = False, padding_value: float = 0.0, padding_side: str = "right"
+) -> Tensor:
     """Return sequences of unequal length (T_i, ...) in one tensor (T, B, ...), or (B, T, ...) with ``batch_first``.
 
     Parameters
@@ -121,18 +100,23 @@ def pad_sequence(sequences: Sequence[Any], batch_first: bool = False, padding_va
         Whether rows come first.
     padding_value
         What stands past their ends.
+    padding_side
+        ``"right"``; or ``"left"``, and the ends stand in line.
     """
+    left = checks.choice("padding_side", padding_side, ("left", "right")) == "left"
+    if not isinstance(sequences, Iterable) or isinstance(sequences, (str, bytes)):
+        raise checks.kind_error("sequences", "arrays or Tensors one after the other", sequences)
     rows = [one if isinstance(one, Tensor) else Tensor(np.asarray(one)) for one in sequences]
     if not rows:
         raise checks.value_error("sequences", "at least one", "none")
     for k, row in enumerate(rows):
         if row.ndim < 1 or row.shape[1:] != rows[0].shape[1:]:
             raise checks.value_error(f"sequences[{k}]", f"shape (T, {str(rows[0].shape[1:])[1:]}", row._data)
-    longest = max(len(row) for row in rows)
+    longest, step = max(len(row) for row in rows), -1 if left else 1
     filled = [
         row
         if len(row) == longest
-        else ops.concatenate([row, np.full((longest - len(row), *row.shape[1:]), padding_value, row.dtype)], 0)
+        else ops.concatenate([row, np.full((longest - len(row), *row.shape[1:]), padding_value, row.dtype)][::step], 0)
         for row in rows
     ]
     return ops.stack(filled, 0 if checks.boolean("batch_first", batch_first) else 1)
@@ -150,3 +134,36 @@ def pack_sequence(sequences: Sequence[Any], enforce_sorted: bool = True) -> Pack
     """
     lengths = [len(sequence) for sequence in sequences]
     return pack_padded_sequence(pad_sequence(sequences, batch_first=True), lengths, True, enforce_sorted)
+
+
+def unpad_sequence(padded_sequences: Any, lengths: Any, batch_first: bool = False) -> list[Tensor]:
+    """Return the sequences (T_i, ...) that `pad_sequence` was given.
+
+    Parameters
+    ----------
+    padded_sequences
+        (T, B, ...), or (B, T, ...) with ``batch_first``.
+    lengths
+        Steps of each, integers (B,).
+    batch_first
+        Whether rows come first.
+    """
+    x = padded_sequences if isinstance(padded_sequences, Tensor) else Tensor(np.asarray(padded_sequences))
+    if x.ndim < 2:
+        raise checks.value_error("padded_sequences", "two axes or more, steps and rows first", x._data)
+    x = x if checks.boolean("batch_first", batch_first) else ops.transpose(x, 0, 1)
+    found = checks.lengths("lengths", np.asarray(getattr(lengths, "_data", lengths)), *x.shape[:2])
+    return [x[row, :count] for row, count in enumerate(found.tolist())]
+
+
+def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
+    """Return the sequences (T_i, ...) that `pack_sequence` was given.
+
+    Parameters
+    ----------
+    packed_sequences
+        Packed rows.
+    """
+    if not isinstance(packed_sequences, PackedSequence):
+        raise checks.kind_error("packed_sequences", "a PackedSequence", packed_sequences)
+    return unpad_sequence(packed_sequences.padded, packed_sequences.lengths, batch_first=True)
