@@ -29,6 +29,14 @@ def _each(argument: str, value: Any, names: Sequence[str], many: bool = False) -
     return listed(argument, value, names)
 
 
+def _metrics_of(given: tuple[str, Any], names: Sequence[str]) -> list[list[tuple[str, metrics.Function]]]:
+    """Return names and functions of the metrics of each output."""
+    argument, value = given
+    wanted = [None] * len(names) if value is None else _each(argument, value, names, many=True)
+    each = [[] if one is None else one if isinstance(one, (list, tuple)) else [one] for one in wanted]
+    return [[metrics.get(item) for item in several] for several in each]
+
+
 class Compiled:
     """The compiled model.
 
@@ -44,21 +52,33 @@ class Compiled:
         A factor, or one per output.
     metrics_given
         Metrics, or a list of them per output.
+    weighted_given
+        Metrics that count samples by their weights, likewise.
     """
 
-    def __init__(self, names: Sequence[str], optimizer: Any, loss: Any, loss_weights: Any, metrics_given: Any) -> None:
+    def __init__(
+        self, names: Sequence[str], optimizer: Any, loss: Any, loss_weights: Any, metrics_given: Any,
+        weighted_given: Any = None,
+    ) -> None:  # fmt: skip
         self.names = list(names)
         self.optimizer = optimizers.get(optimizer)
-        given = _each("loss", loss, names)
+        given = [
+            one[0] if isinstance(one, (list, tuple)) and len(one) == 1 else one for one in _each("loss", loss, names)
+        ]
         self.losses = [None if one is None else losses.get(one) for one in given]
         factors = [1.0] * len(names) if loss_weights is None else _each("loss_weights", loss_weights, names)
         self.factors = [1.0 if one is None else checks.real("loss_weights", one) for one in factors]
-        self.metrics: list[list[tuple[str, metrics.Function]]] = []
         self.given = {"loss": loss, "loss_weights": loss_weights, "metrics": metrics_given}
-        wanted = [None] * len(names) if metrics_given is None else _each("metrics", metrics_given, names, many=True)
-        for one in wanted:
-            several = [] if one is None else one if isinstance(one, (list, tuple)) else [one]
-            self.metrics.append([metrics.get(item) for item in several])
+        if weighted_given is not None:
+            self.given["weighted_metrics"] = weighted_given
+        plain, weighted = (_metrics_of(given, names) for given in (("metrics", metrics_given),
+                                                                   ("weighted_metrics", weighted_given)))  # fmt: skip
+        #: For each output names, functions, and whether samples count by their weights.
+        self.metrics = [
+            [(name, function, False) for name, function in one]
+            + [(f"weighted_{name}" if name in dict(one) else name, function, True) for name, function in two]
+            for one, two in zip(plain, weighted, strict=True)
+        ]
 
     def require_loss(self) -> None:
         """Raise ValueError unless there is a loss."""
@@ -135,7 +155,7 @@ class Totals:
         self.rows = 0
         self.loss = 0.0
         self.parts = np.zeros(len(compiled.names))
-        self.pairs: list[list[tuple[Array, Array]]] = [[] for _ in compiled.names]
+        self.pairs: list[list[tuple[Array, Array, Array]]] = [[] for _ in compiled.names]
 
     def add(self, loss: float, parts: Sequence[float], outputs: Sequence[Any], batch: Batch) -> None:
         """Count one batch.
@@ -153,11 +173,16 @@ class Totals:
         self.rows += rows
         self.loss += loss * rows
         self.parts += np.asarray(parts) * rows
-        for pairs, wanted, out, y in zip(self.pairs, self.compiled.metrics, outputs, batch.y, strict=True):
+        for pairs, wanted, out, y, weights in zip(
+            self.pairs, self.compiled.metrics, outputs, batch.y, batch.weights, strict=True
+        ):
             if wanted:
                 mask = mask_of(out)
                 valid = slice(None) if mask is None or out.ndim < 3 else mask
-                pairs.append((y[valid].copy(), out._data[valid].copy()))
+                factors = np.ones(rows) if weights is None else np.asarray(weights)
+                if factors.ndim < 2 and not isinstance(valid, slice):
+                    factors = np.broadcast_to(factors[:, None], valid.shape)
+                pairs.append((y[valid].copy(), out._data[valid].copy(), factors[valid].copy()))
 
     def logs(self, prefix: str = "") -> dict[str, float]:
         """Return losses and metrics by name, Keras's names.
@@ -176,7 +201,8 @@ class Totals:
                     found[f"{name}_loss"] = float(part) / rows
         for name, wanted, pairs in zip(compiled.names, compiled.metrics, self.pairs, strict=True):
             if wanted and pairs:
-                true, said = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
-                for label, function in wanted:
-                    found[f"{name}_{label}" if several else label] = float(function(true, said))
+                true, said, weights = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
+                for label, function, weighted in wanted:
+                    value = function(true, said, weights) if weighted else function(true, said)
+                    found[f"{name}_{label}" if several else label] = float(value)
         return {prefix + name: value for name, value in found.items()}

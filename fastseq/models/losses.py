@@ -1,8 +1,4 @@
-"""Keras's losses: names, order of arguments (truth first), weights per sample and masks, over ``nn.functional``.
-
-A loss gives one value per sample (per step, where there is one output per step). They are weighted, and their sum is
-divided by their number: Keras's ``sum_over_batch_size``. Steps that do not count are left out of both.
-"""
+"""Keras's losses: names and order of arguments (truth first), over ``nn.functional``."""
 
 from __future__ import annotations
 
@@ -18,132 +14,14 @@ from fastseq.autograd import ops
 from fastseq.autograd.operands import array
 from fastseq.autograd.tensor import Tensor
 from fastseq.layers.activations import logits_of
-from fastseq.layers.flow import flow
+from fastseq.models.divergences import CategoricalHinge, CosineSimilarity, Hinge, KLDivergence, Poisson, SquaredHinge
+from fastseq.models.loss import EPSILON, Elementwise, Loss
 from fastseq.nn import functional as F
 
 Array = NDArray[Any]
-#: Keras clips probabilities by this much.
-EPSILON = 1e-7
 
 
-class Loss:
-    """A loss: one value per sample, and their weighted mean.
-
-    Parameters
-    ----------
-    reduction
-        ``"sum_over_batch_size"``, ``"sum"`` or None (the values themselves).
-    name
-        Its name.
-    """
-
-    #: Whether targets are numbers of classes.
-    sparse = False
-
-    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
-        if reduction is not None:
-            checks.choice("reduction", reduction, ("sum_over_batch_size", "sum", "none"))
-        self.reduction = None if reduction == "none" else reduction
-        self.name = name
-
-    def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return one value per sample.
-
-        Parameters
-        ----------
-        y_true, y_pred
-            Truth and prediction.
-        """
-        raise TypeError(f"{type(self).__name__}: expected a class with a call method, got one without")
-
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> Tensor:
-        """Return the weighted mean (or sum, or the values)."""
-        prediction = y_pred if isinstance(y_pred, Tensor) else Tensor(np.asarray(y_pred))
-        truth = self.fitted(array(y_true), prediction)
-        if mask is not None and prediction.ndim >= 3:
-            truth, prediction = _without_padding(truth, prediction, np.asarray(mask, bool))
-        values = self.call(truth, prediction)
-        if not isinstance(values, Tensor):
-            raise checks.kind_error("loss", "a function that returns a Tensor", values)
-        factors = None if sample_weight is None else _spread("sample_weight", array(sample_weight), values)
-        if mask is not None and values.ndim >= 2:
-            valid = _spread("mask", np.asarray(mask, bool), values)
-            values = ops.where(valid, values, values.dtype.type(0))
-            if self.reduction == "sum_over_batch_size":
-                scale = np.asarray(valid.size / max(int(valid.sum()), 1), values.dtype)
-                factors = scale if factors is None else factors * scale
-        if factors is not None:
-            values = values * np.asarray(factors, values.dtype)
-        if self.reduction is None:
-            return values
-        return ops.mean(values) if self.reduction == "sum_over_batch_size" else ops.sum(values)
-
-    def fitted(self, y_true: Array, y_pred: Tensor) -> Array:
-        """Return the truth in the prediction's shape, where they differ by an axis of length 1 at the end.
-
-        Parameters
-        ----------
-        y_true, y_pred
-            Truth and prediction.
-
-        Raises
-        ------
-        ValueError
-            If they do not fit: nothing is ever broadcast.
-        """
-        wanted = tuple(y_pred.shape)
-        found = y_true
-        if found.shape == (*wanted, 1) or (*found.shape, 1) == wanted:
-            found = found.reshape(wanted)
-        if found.shape != wanted:
-            raise checks.value_error("y", f"shape {('rows', *wanted[1:])}, as the output", f"shape {y_true.shape}")
-        return found.astype(y_pred.dtype, copy=False)
-
-
-def _without_padding(truth: Array, prediction: Tensor, mask: Array) -> tuple[Array, Tensor]:
-    """Return truth and prediction with zeros at steps that do not count: what stands there is never read."""
-
-    def wide(ndim: int) -> Array:
-        return mask.reshape(mask.shape + (1,) * (ndim - mask.ndim))
-
-    logits = logits_of(prediction)
-    zero = prediction.dtype.type(0)
-    kept = ops.where(wide(prediction.ndim), prediction, zero)
-    if logits is not None:
-        kept = flow(kept, logits=ops.where(wide(logits.ndim), logits, zero))
-    return np.where(wide(truth.ndim), truth, truth.dtype.type(0)), kept
-
-
-def _spread(argument: str, factors: Array, values: Tensor) -> Array:
-    """Return factors per sample, or per step, in the shape of the values."""
-    wanted = tuple(values.shape)
-    if factors.ndim == len(wanted) + 1 and factors.shape[-1] == 1:
-        factors = factors[..., 0]
-    if factors.shape != wanted[: factors.ndim]:
-        raise checks.value_error(argument, f"shape {wanted} or {wanted[:1]}", factors)
-    return np.broadcast_to(factors.reshape(factors.shape + (1,) * (len(wanted) - factors.ndim)), wanted)
-
-
-class _Elementwise(Loss):
-    """The mean over the last axis of a function of each entry."""
-
-    def entries(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return the function of each entry.
-
-        Parameters
-        ----------
-        y_true, y_pred
-            Truth and prediction, of the same shape.
-        """
-        raise TypeError(f"{type(self).__name__}: expected a class with an entries method, got one without")
-
-    def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return one value per sample, see `Loss.call`."""
-        found = self.entries(y_true, y_pred)
-        return ops.mean(found, -1) if found.ndim > 1 else found
-
-
-class MeanSquaredError(_Elementwise):
+class MeanSquaredError(Elementwise):
     """The mean square of the errors."""
 
     def entries(self, y_true: Array, y_pred: Tensor) -> Tensor:
@@ -151,7 +29,7 @@ class MeanSquaredError(_Elementwise):
         return F.mse_loss(y_pred, y_true, "none")
 
 
-class MeanAbsoluteError(_Elementwise):
+class MeanAbsoluteError(Elementwise):
     """The mean of the errors' sizes."""
 
     def entries(self, y_true: Array, y_pred: Tensor) -> Tensor:
@@ -159,7 +37,7 @@ class MeanAbsoluteError(_Elementwise):
         return F.l1_loss(y_pred, y_true, "none")
 
 
-class MeanAbsolutePercentageError(_Elementwise):
+class MeanAbsolutePercentageError(Elementwise):
     """The mean of the errors' sizes, in percent of the truth."""
 
     def entries(self, y_true: Array, y_pred: Tensor) -> Tensor:
@@ -168,7 +46,7 @@ class MeanAbsolutePercentageError(_Elementwise):
         return F.l1_loss(y_pred, y_true, "none") * (100 / np.maximum(np.abs(y_true), least))
 
 
-class MeanSquaredLogarithmicError(_Elementwise):
+class MeanSquaredLogarithmicError(Elementwise):
     """The mean square of the difference of log(1 + y)."""
 
     def entries(self, y_true: Array, y_pred: Tensor) -> Tensor:
@@ -177,7 +55,7 @@ class MeanSquaredLogarithmicError(_Elementwise):
         return F.mse_loss(ops.log1p(ops.maximum(y_pred, least)), np.log1p(np.maximum(y_true, least)), "none")
 
 
-class LogCosh(_Elementwise):
+class LogCosh(Elementwise):
     """The mean of log(cosh(error))."""
 
     def entries(self, y_true: Array, y_pred: Tensor) -> Tensor:
@@ -186,19 +64,25 @@ class LogCosh(_Elementwise):
         return error + F.softplus(error * -2.0) - math.log(2.0)
 
 
-class Huber(_Elementwise):
+class Huber(Elementwise):
     """Squares near zero, straight lines beyond ``delta``.
 
     Parameters
     ----------
     delta
         Where the lines begin.
-    reduction, name
+    reduction, name, dtype
         As in `Loss`.
     """
 
+    arguments = ("delta",)
+
     def __init__(
-        self, delta: float = 1.0, reduction: str | None = "sum_over_batch_size", name: str | None = None
+        self,
+        delta: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(reduction, name)
         self.delta = checks.real("delta", delta, 0.0, open_minimum=True)
@@ -217,19 +101,27 @@ class _Classes(Loss):
         Whether predictions are logits; a layer's softmax or sigmoid is seen through anyway.
     label_smoothing
         How much of the truth is spread over all classes, in 0..1.
-    reduction, name
+    axis
+        That of the classes, -1.
+    reduction, name, dtype
         As in `Loss`.
     """
+
+    arguments: tuple[str, ...] = ("from_logits", "label_smoothing")
 
     def __init__(
         self,
         from_logits: bool = False,
         label_smoothing: float = 0.0,
+        axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(reduction, name)
         self.from_logits = checks.boolean("from_logits", from_logits)
+        if axis != -1:
+            raise checks.value_error("axis", "-1", axis)
         self.label_smoothing = checks.real("label_smoothing", label_smoothing, 0.0, 1.0)
 
     def _logits(self, y_pred: Tensor) -> Tensor | None:
@@ -240,7 +132,7 @@ def _clipped(probabilities: Any) -> Tensor:
     return ops.clip(probabilities, EPSILON, 1 - EPSILON)
 
 
-class BinaryCrossentropy(_Classes, _Elementwise):
+class BinaryCrossentropy(_Classes, Elementwise):
     """Cross-entropy of probabilities of yes or no, each output by itself."""
 
     def entries(self, y_true: Array, y_pred: Tensor) -> Tensor:
@@ -278,20 +170,25 @@ class SparseCategoricalCrossentropy(_Classes):
         Whether predictions are logits; a layer's softmax is seen through anyway.
     ignore_class
         A class that does not count, or None.
-    reduction, name
+    axis
+        That of the classes, -1.
+    reduction, name, dtype
         As in `Loss`.
     """
 
+    arguments = ("from_logits", "ignore_class")
     sparse = True
 
     def __init__(
         self,
         from_logits: bool = False,
         ignore_class: int | None = None,
+        axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        dtype: Any = None,
     ) -> None:
-        super().__init__(from_logits, 0.0, reduction, name)
+        super().__init__(from_logits, 0.0, axis, reduction, name)
         self.ignore_class = None if ignore_class is None else checks.integer("ignore_class", ignore_class)
 
     def fitted(self, y_true: Array, y_pred: Tensor) -> Array:
@@ -354,7 +251,17 @@ _NAMES: dict[str, type[Loss]] = {
     "binary_crossentropy": BinaryCrossentropy,
     "categorical_crossentropy": CategoricalCrossentropy,
     "sparse_categorical_crossentropy": SparseCategoricalCrossentropy,
+    "bce": BinaryCrossentropy,
+    "kl_divergence": KLDivergence,
+    "kld": KLDivergence,
+    "poisson": Poisson,
+    "cosine_similarity": CosineSimilarity,
+    "hinge": Hinge,
+    "squared_hinge": SquaredHinge,
+    "categorical_hinge": CategoricalHinge,
 }
+_NAMES |= {name.upper(): _NAMES[name] for name in ("mse", "mae", "mape", "msle", "bce", "kld")}
+_CLASSES = {one.__name__: one for one in _NAMES.values()}
 
 
 def get(loss: Any) -> Loss:
@@ -368,8 +275,7 @@ def get(loss: Any) -> Loss:
     if isinstance(loss, Loss):
         return loss
     if isinstance(loss, str):
-        kind = {**_NAMES, **{one.__name__: one for one in _NAMES.values()}}
-        return kind[loss]() if loss in kind else _NAMES[checks.choice("loss", loss, _NAMES)]()
+        return _CLASSES[loss]() if loss in _CLASSES else _NAMES[checks.choice("loss", loss, _NAMES)]()
     if isinstance(loss, type) and issubclass(loss, Loss):
         return loss()
     if not callable(loss):
@@ -388,3 +294,15 @@ def name_of(loss: Loss) -> str | None:
     kind = type(loss)
     plain = next((name for name, one in _NAMES.items() if one is kind), None)
     return plain if plain is not None and vars(loss) == vars(kind()) else None
+
+
+def __getattr__(name: str) -> Any:
+    """Return Keras's loss as a function of (y_true, y_pred) that gives one value per sample."""
+    if name not in _NAMES:
+        raise AttributeError(f"fastseq.losses has no attribute {name!r}; it has {', '.join((*_CLASSES, *_NAMES))}")
+
+    def function(y_true: Any, y_pred: Any, **options: Any) -> Tensor:
+        return _NAMES[name](reduction=None, **options)(y_true, y_pred)
+
+    function.__name__ = name
+    return function

@@ -71,6 +71,7 @@ class Trained(Layer):
         loss: Any = None,
         loss_weights: Any = None,
         metrics: Any = None,
+        weighted_metrics: Any = None,
         **options: Any,
     ) -> None:
         """Say how the model is to be trained.
@@ -88,15 +89,18 @@ class Trained(Layer):
         metrics
             A list of names, objects from ``fastseq.metrics``, or functions of (y_true, y_pred); for several outputs a
             list of lists, or a dict.
+        weighted_metrics
+            Metrics, likewise, in which samples count by ``sample_weight`` and ``class_weight``.
         **options
             ``run_eagerly``, ``jit_compile``, ``steps_per_execution`` without an effect.
         """
         for name in options:
             if name not in _WITHOUT_EFFECT:
                 raise TypeError(
-                    f"compile: expected arguments among optimizer, loss, loss_weights, metrics, got {name!r}"
+                    f"compile: expected arguments among optimizer, loss, loss_weights, metrics, "
+                    f"weighted_metrics, got {name!r}"
                 )
-        self.compiled = Compiled(self.output_names, optimizer, loss, loss_weights, metrics)
+        self.compiled = Compiled(self.output_names, optimizer, loss, loss_weights, metrics, weighted_metrics)
         self._stepper = fitting.Stepper(self, self.compiled)
 
     @property

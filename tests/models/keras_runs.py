@@ -36,7 +36,7 @@ def weights_for(name: str, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
 
 def add(
     name: str, layers_of: Any, x: Any = None, y: Any = None, optimizer: Any = "adam", loss: Any = "mse",
-    metrics: Any = None, **options: Any,
+    metrics: Any = None, weighted_metrics: Any = None, **options: Any,
 ) -> None:  # fmt: skip
     """Add a run; ``layers_of(L)`` returns the layers of a Sequential, or ``layers_of(L, M)`` a model."""
     rng = data(name)
@@ -47,7 +47,8 @@ def add(
         several = layers_of.__name__ != "<lambda>"
         model = layers_of(L, M) if several else M.Sequential([L.Input(x.shape[1:]), *layers_of(L)])
         made = optimizer(optimizers) if callable(optimizer) else optimizer
-        model.compile(optimizer=made, loss=loss(losses) if callable(loss) else loss, metrics=metrics)
+        chosen = loss(losses) if callable(loss) else loss
+        model.compile(optimizer=made, loss=chosen, metrics=metrics, weighted_metrics=weighted_metrics)
         return model
 
     RUNS[name] = Run(x, y, build, {"epochs": 3, "batch_size": 4, "shuffle": False, "verbose": 0, **options})
@@ -126,6 +127,11 @@ add("clipvalue", _small, optimizer=lambda P: P.SGD(clipvalue=0.01))
 _positive = (np.abs(data("positive").standard_normal((B, 1))) + 0.5).astype("float32")
 for _name in ("mae", "huber", "mape", "msle", "log_cosh"):
     add(f"loss {_name}", _small, y=_positive, loss=_name)
+add("losses of directions", _small, y=np.sign(data("signs").standard_normal((B, 1))).astype("float32"), loss="hinge",
+    metrics=["squared_hinge", "cosine_similarity", "mape"])  # fmt: skip
+add("loss poisson", lambda L: [L.LSTM(5), L.Dense(1, "softplus")], y=_positive, loss="poisson",
+    metrics=["poisson", "msle", "MSE"])  # fmt: skip
+add("loss cosine", lambda L: [L.GRU(5), L.Dense(3)], y=np.tile(_positive, (1, 3)), loss="cosine_similarity")
 _classes = lambda L: [L.LSTM(5), L.Dense(3, activation="softmax")]  # noqa: E731
 add("sparse classes", _classes, y=CLASSES, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 add("one-hot classes", _classes, y=ONE_HOT, loss="categorical_crossentropy", metrics=["accuracy"])
@@ -141,6 +147,14 @@ _factors = data("factors").random(B).astype("float32")
 add("sample_weight", _small, sample_weight=_factors)
 add("sample_weight of steps", lambda L: [L.Masking(), L.LSTM(5, return_sequences=True), L.Dense(1)], with_gaps(), STEPS,
     sample_weight=data("step factors").random((B, T)).astype("float32"))  # fmt: skip
+add("loss divergence", _classes, y=np.abs(0.9 * ONE_HOT - 0.05), loss="kl_divergence",
+    metrics=["kl_divergence", "categorical_crossentropy"])  # fmt: skip
+add("loss categorical hinge", _classes, y=ONE_HOT, loss="categorical_hinge", metrics=["categorical_hinge"])
+add("counted", lambda L: [L.LSTM(5), L.Dense(1, activation="sigmoid")], y=YES, loss="bce",
+    metrics=["AUC", "Precision", "Recall", "binary_crossentropy"])  # fmt: skip
+add("weighted metrics", lambda L: [L.LSTM(5), L.Dense(1, activation="sigmoid")], y=YES, loss="bce",
+    metrics=["accuracy", "mae"], weighted_metrics=["mae", "AUC", "Precision", "binary_accuracy", "mse"],
+    sample_weight=np.linspace(0.2, 2, B).astype("float32"))  # fmt: skip
 add("class_weight", _classes, y=CLASSES, loss="sparse_categorical_crossentropy", class_weight={0: 1.0, 1: 5.0, 2: 0.5})
 add("validation_split", _small, validation_split=0.3, metrics=["mae"])
 _held = data("held out")

@@ -192,8 +192,9 @@ def test_compile_names_what_it_does_not_know():
     cases = [
         ({"optimizer": "adamx"}, ValueError, "optimizer: expected one of 'sgd', 'adam'"),
         ({"loss": "mean"}, ValueError, "loss: expected one of 'mse'"),
-        ({"metrics": ["auc"]}, ValueError, "metrics: expected one of 'accuracy'"),
-        ({"weighted_metrics": ["mae"]}, TypeError, "compile: expected arguments among optimizer, loss"),
+        ({"metrics": ["area"]}, ValueError, "metrics: expected one of 'accuracy'"),
+        ({"weighted_metrics": ["maes"]}, ValueError, "metrics: expected one of 'accuracy'"),
+        ({"metric": ["mae"]}, TypeError, "compile: expected arguments among optimizer, loss"),
         ({"loss": 3}, TypeError, "loss: expected one of mse"),
     ]
     for options, error, message in cases:
