@@ -346,6 +346,8 @@ def step_of(layer: Module, place: str) -> Callable[[Tensor], Tensor]:
     if isinstance(layer, Embedding):
         return _lookup(layer)
     if layer.uses_lengths and not isinstance(layer, LayerNorm):
+        if not type(layer).__module__.startswith("fastseq.nn"):
+            raise refuse(", whose layers a stream cannot see: put layers of fastseq.nn in a Sequential")
         why = next((why for kinds, why in WHOLE_ROWS.items() if isinstance(layer, kinds)), "takes whole rows")
         raise refuse(f", which {why}")
     return layer

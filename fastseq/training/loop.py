@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -89,7 +90,7 @@ def fit(
         What to train; left in the mode (training or evaluation) it had. A forward with ``lengths`` gets them where
         rows are ragged.
     x
-        (B, T, F), or a list of sequences (T_i, F).
+        (B, T, F), or a list (or array of objects) of sequences (T_i, F).
     y
         One target per row (B, ...); or one per step, (B, T, ...) or a list of (T_i, ...). Integer classes for
         ``"cross_entropy"``.
@@ -208,6 +209,8 @@ def _generator(random_state: Any) -> np.random.Generator:
         return random_state
     if random_state is None:
         return np.random.default_rng(init.generator().integers(2**63))
+    if isinstance(random_state, (bool, np.bool_)) or not isinstance(random_state, numbers.Integral):
+        raise checks.kind_error("random_state", "an integer, a numpy.random.Generator or None", random_state)
     return np.random.default_rng(checks.integer("random_state", random_state, minimum=0))
 
 

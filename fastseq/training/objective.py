@@ -88,10 +88,15 @@ class Objective:
             return target.reshape(shape)
         if not self.named:
             return target
-        expected = ", ".join(map(str, ("B", *shape[1:])))
+        classes = " (or integer classes)" if self._options else ""
         raise checks.value_error(
-            argument, f"shape ({expected}), as the model's output", f"shape {('B', *target.shape[1:])}"
+            argument, f"shape {_rows_of(shape)}, as the model's output{classes}", f"shape {_rows_of(target.shape)}"
         )
+
+
+def _rows_of(shape: tuple[int, ...]) -> str:
+    """Return a shape for a message, whatever the number of rows."""
+    return f"({', '.join(map(str, ('B', *shape[1:])))}{',' if len(shape) == 1 else ''})"
 
 
 def _takes_lengths(function: Any) -> bool:

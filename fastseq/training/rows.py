@@ -22,7 +22,7 @@ class Rows:
     argument
         The name to use in messages.
     x
-        (B, T, F) or a list of (T_i, F).
+        (B, T, F) or a list (or array of objects) of (T_i, F).
     lengths
         Valid steps per row of an array, integers (B,); None means all. None for a list.
     dtype
@@ -31,7 +31,8 @@ class Rows:
 
     def __init__(self, argument: str, x: Any, lengths: Any, dtype: np.dtype) -> None:
         self.dtype = dtype
-        self.given_as_list = not isinstance(x, (np.ndarray, Tensor)) and not hasattr(x, "__array__")
+        x = _opened(argument, x)
+        self.given_as_list = _is_list(x)
         self._array: Array | None = None
         self._list: list[Array] = []
         if self.given_as_list:
@@ -123,7 +124,10 @@ class Targets:
         self._lengths = rows.lengths
         self._array: Array | None = None
         self._list: list[Array] = []
-        is_list = not isinstance(y, (np.ndarray, Tensor)) and not hasattr(y, "__array__")
+        y = _opened(argument, y)
+        is_list = _is_list(y)
+        if is_list and not isinstance(y, Iterable):
+            raise checks.kind_error(argument, "an array or list of targets, one per row of x", y)
         parts = [_numbers(f"{argument}[{i}]", part) for i, part in enumerate(y)] if is_list else []
         shapes = {part.shape for part in parts}
         if len(shapes) > 1:
@@ -212,6 +216,21 @@ class Targets:
                 raise checks.value_error(self.argument, "finite numbers", where)
 
 
+def _opened(argument: str, value: Any) -> Any:
+    """Return what was given; an array of objects as the list that it is."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise checks.value_error(argument, "an array without masked entries (lengths say where rows end)", value)
+    if isinstance(value, Tensor) or not hasattr(value, "__array__"):
+        return value
+    found = np.asarray(value)
+    holds_arrays = found.dtype.kind == "O" and found.ndim == 1 and any(np.ndim(part) for part in found)
+    return list(found) if holds_arrays else value
+
+
+def _is_list(value: Any) -> bool:
+    return not isinstance(value, (np.ndarray, Tensor)) and not hasattr(value, "__array__")
+
+
 def _sequences(argument: str, x: Any, dtype: np.dtype) -> list[Array]:
     try:
         given = list(x)
@@ -220,11 +239,13 @@ def _sequences(argument: str, x: Any, dtype: np.dtype) -> list[Array]:
     if not given:
         raise checks.value_error(argument, "at least one row", "none")
     rows: list[Array] = []
-    for i, part in enumerate(given):
-        row = _numbers(f"{argument}[{i}]", part)
+    found = [_numbers(f"{argument}[{i}]", part) for i, part in enumerate(given)]
+    features = next((row.shape[1] for row in found if row.ndim == 2), None)
+    for i, row in enumerate(found):
+        if row.shape == (0,) and features is not None:  # an empty list
+            row = row.reshape(0, features)
         if row.ndim != 2 or (rows and row.shape[1] != rows[0].shape[1]):
-            features = rows[0].shape[1] if rows else "F"
-            raise checks.value_error(f"{argument}[{i}]", f"shape (T, {features})", row)
+            raise checks.value_error(f"{argument}[{i}]", f"shape (T, {rows[0].shape[1] if rows else 'F'})", row)
         rows.append(np.ascontiguousarray(row, dtype))
     return rows
 

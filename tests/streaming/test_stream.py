@@ -289,7 +289,18 @@ class Ahead(nn.Module):
         (lambda: nn.AttentionPool(2), "looks back only, got AttentionPool, which waits for the last step"),
         (lambda: nn.Sequential(nn.Linear(2, 2), nn.CRF(2)), "layer '1': .*got CRF, which weighs the tags"),
         (lambda: nn.Tagger(nn.LSTM(2, 3, bidirectional=True), 6, 2), "layer .encoder.: .*got a bidirectional"),
-        (lambda: nn.Sequential(nn.Linear(2, 2), Ahead()), "looks back only, got Ahead"),
+        (
+            lambda: nn.Sequential(nn.Linear(2, 2), Ahead()),
+            "looks back only, got Ahead, whose layers a stream cannot see",
+        ),
+        (
+            lambda: nn.Sequential(nn.LSTM(2, 3), nn.Linear(3, 1).double()),
+            "layer '1': expected weights of float32 like the layers before it, got float64",
+        ),
+        (
+            lambda: fs.models.Sequential([fs.layers.Input((None, 2)), fs.layers.LSTM(3)]),
+            "got Sequential, whose layers a stream cannot see: put layers of fastseq.nn in a Sequential",
+        ),
         (lambda: nn.Sequential(nn.ReLU()), "model: expected a layer with a fixed number of inputs"),
         (lambda: np.zeros(3), "model: expected a fastseq.nn module"),
     ],
