@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastseq import checks, optim
 from fastseq.layers.flow import flat
+from fastseq.models.adapting import Adapted
 from fastseq.models.arrays import Arrays, Batch
 from fastseq.models.compilation import Compiled, Totals
 from fastseq.models.feeds import Feed
@@ -194,11 +195,11 @@ class Stepper:
                 raise checks.kind_error("callbacks", "callbacks of fastseq.callbacks", callback)
         rng = np.random.default_rng(init.generator().integers(2**63))
         state = Run(self.model, self.optimizer(), plan.epochs, rng)
-        state.callbacks = [*found, _Lines(plan.epochs)] if plan.verbose == 2 else found
-        for callback in found:
-            callback.model = self.model  # type: ignore[union-attr]  # where Keras's callbacks look for it
+        params = {"epochs": plan.epochs, "steps": data.count, "verbose": plan.verbose}
+        state.callbacks = [Adapted.to(callback, self.model, params) for callback in found]
+        state.callbacks += [_Lines(plan.epochs)] if plan.verbose == 2 else []
         self.limit()
-        state.history.__dict__.update(model=self.model, params={"epochs": plan.epochs, "steps": data.count})
+        state.history.__dict__.update(model=self.model, params=params)
         loop = _Loop(self, state, plan, data)
         self.model.stop_training = False
         with init.use_generator(rng):
@@ -225,12 +226,18 @@ class _Loop(Trainer):
     def _learn(self, tally: Any, bar: Any) -> None:
         state = self.state
         self.epoch += 1
+        own = [callback for callback in state.callbacks if isinstance(callback, Adapted)]
         for number, batch in enumerate(self.present):
+            for adapted in own:
+                adapted.batch_begin(number)
             loss = self.stepper.step(batch, tally)
             bar.update(1)
             for callback in state.callbacks:
                 callback.on_optimizer_step()
-                callback.on_train_batch_end(number, loss)
+                if isinstance(callback, Adapted):
+                    callback.batch_end(number, loss, tally.logs)
+                else:
+                    callback.on_train_batch_end(number, loss)
             if state.stopping or self.stepper.model.stop_training:
                 state.stopping = True
                 break
@@ -248,7 +255,13 @@ class _Loop(Trainer):
     def _score(self, held_out: Any) -> dict[str, float]:
         if self.epoch % self.face_plan.validation_freq:
             return {}
-        return self.stepper.evaluate(held_out, "val_")
+        own = [callback for callback in self.state.callbacks if isinstance(callback, Adapted)]
+        for callback in own:
+            callback.call("on_test_begin")
+        found = self.stepper.evaluate(held_out, "val_")
+        for callback in own:
+            callback.call("on_test_end", logs=lambda: {name.removeprefix("val_"): n for name, n in found.items()})
+        return found
 
 
 class _Lines(Callback):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastseq.training.callbacks import (
     CSVLogger,
     EarlyStopping,
+    LambdaCallback,
     LearningRateScheduler,
     ModelCheckpoint,
     ReduceLROnPlateau,
@@ -25,6 +26,7 @@ __all__ = [
     "Checkpoint",
     "EarlyStopping",
     "History",
+    "LambdaCallback",
     "LearningRateScheduler",
     "ModelCheckpoint",
     "ReduceLROnPlateau",

@@ -91,7 +91,7 @@ def test_steps_make_an_epoch(data):
         x, y, batch_size=4, epochs=5, steps_per_epoch=2, shuffle=False, verbose=0
     )  # twice through 5 batches
     whole.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
-    assert len(found.history["loss"]) == 5 and found.params == {"epochs": 5, "steps": 2}
+    assert len(found.history["loss"]) == 5 and found.params == {"epochs": 5, "steps": 2, "verbose": 0}
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), whole.get_weights(), strict=True))
     assert model.evaluate(x, y, batch_size=4, steps=2) == model.evaluate(x[:8], y[:8], batch_size=4)
     held = model.fit(x, y, batch_size=4, validation_data=(x, y), validation_steps=1, validation_batch_size=5, verbose=0)
