@@ -73,7 +73,11 @@ def scaled_dot_product_attention(
     if checks.boolean("enable_gqa", enable_gqa):
         key, value = (_repeated(name, x, q) for name, x in (("key", key), ("value", value)))
         k, v = array(key), array(value)
-    leading = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    try:
+        leading = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    except ValueError:
+        shapes = f"{k.shape[:-2]} and {v.shape[:-2]}"
+        raise checks.value_error("key", f"axes before the steps that broadcast to {q.shape[:-2]}", shapes) from None
     batch, queries, keys = math.prod(leading), q.shape[-2], k.shape[-2]
     tokens = []
     for x, shape in ((query, q.shape), (key, k.shape), (value, v.shape)):

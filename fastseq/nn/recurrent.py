@@ -198,7 +198,7 @@ class Recurrent(Module):
         initial: list[Any] = given or [None] * (1 + len(self.cell.spec.memories))
         if self.num_layers == 1:
             sequence, *last = recurrent(self.packed(0), sequence, initial, lengths)
-            return self._results(sequence, last, alone)
+            return self._results(sequence, last, alone) if alone or not self.batch_first else (sequence, last)
         finals: list[Any] = [[] for _ in initial]
         for layer in range(self.num_layers):
             if layer and self.training and self.dropout:

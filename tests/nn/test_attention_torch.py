@@ -40,14 +40,13 @@ def test_attention(dtype, chunk):
         keys = queries if self_attention else keys
         sizes = [(None, None), (None, None) if self_attention else (int(rng.integers(1, 9)), int(rng.integers(1, 9)))]
         kdim, vdim = sizes[rng.integers(2)]
-        bias = bool(rng.integers(2))
-        theirs = torch.nn.MultiheadAttention(
-            embed, heads, bias=bias, kdim=kdim, vdim=vdim, batch_first=True, dtype=getattr(torch, dtype)
-        )
+        made = {name: bool(rng.integers(2)) for name in ("bias", "add_bias_kv", "add_zero_attn")}
+        made |= {"kdim": kdim, "vdim": vdim}
+        theirs = torch.nn.MultiheadAttention(embed, heads, **made, batch_first=True, dtype=getattr(torch, dtype))
         for parameter in theirs.parameters():
             # scores of the order of 1: a softmax turns rounding of large ones into large differences
             torch.nn.init.normal_(parameter, std=embed**-0.5)
-        ours = nn.MultiheadAttention(embed, heads, bias=bias, kdim=kdim, vdim=vdim, dtype=dtype)
+        ours = nn.MultiheadAttention(embed, heads, **made, dtype=dtype)
         ours.load_state_dict(theirs.state_dict())
         arrays = [draw(rng, batch, queries, embed, dtype=dtype)]
         if not self_attention:

@@ -42,6 +42,7 @@ def test_bad_input_is_named(rng):
         ((x, x.astype(np.float32), x), TypeError, "key"),
         ((x, x[:, :, :3], x), ValueError, "key"),
         ((x, x, x[:, :2]), ValueError, "value"),
+        ((x, np.zeros((3, 3, 4)), np.zeros((3, 3, 4))), ValueError, "key"),
         ((x[0, 0], x, x), ValueError, "query"),
         ((x, x, x, np.zeros((3, 4))), ValueError, "attn_mask"),
         ((x, x, x, np.zeros((3, 3), int)), TypeError, "attn_mask"),
