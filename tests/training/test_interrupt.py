@@ -78,6 +78,7 @@ print(digest.hexdigest(), history.history["loss"], history.history["val_loss"])
 """
 
 
+@pytest.mark.slow
 def test_every_process_and_thread_count_gives_the_same_model(monkeypatch):
     outputs = []
     running = []
