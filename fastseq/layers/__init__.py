@@ -16,6 +16,7 @@ from fastseq.layers.basic import (
     SpatialDropout1D,
 )
 from fastseq.layers.cells import GRU, LSTM, SimpleRNN
+from fastseq.layers.functions import Identity, Lambda, add, average, concatenate, multiply
 from fastseq.layers.inputs import Input, InputLayer
 from fastseq.layers.layer import Layer
 from fastseq.layers.merging import Add, Average, Concatenate, Flatten, Multiply, RepeatVector, Reshape
@@ -39,10 +40,12 @@ __all__ = [
     "GRUCell",
     "GlobalAveragePooling1D",
     "GlobalMaxPooling1D",
+    "Identity",
     "Input",
     "InputLayer",
     "LSTM",
     "LSTMCell",
+    "Lambda",
     "Layer",
     "LayerNormalization",
     "Masking",
@@ -57,8 +60,12 @@ __all__ = [
     "StackedRNNCells",
     "TimeDistributed",
     "Wrapper",
+    "add",
+    "average",
+    "concatenate",
     "constraints",
     "initializers",
+    "multiply",
     "regularizers",
 ]
 

@@ -94,7 +94,6 @@ class Layer(Weighted):
         self.weights_built: list[Weight] = []
         self.added: list[Tensor] = []
         self.nodes: list[symbolic.Node] = []
-        self.output_shape: Any = None
         self.noise: np.random.Generator | None = None
         self._built_from: tuple[Any, ...] = ()
         self._trainable = checks.boolean("trainable", trainable)

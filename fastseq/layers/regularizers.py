@@ -62,6 +62,8 @@ class L2(L1L2):
         super().__init__(l2=l2)
 
 
+l1, l2, l1_l2 = L1, L2, L1L2  # Keras has both spellings
+
 _NAMES: dict[str, Callable[[], L1L2]] = {
     "l1": L1,
     "L1": L1,

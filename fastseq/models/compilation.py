@@ -136,9 +136,9 @@ class Compiled:
         kind = type(self.optimizer).__name__.lower()
         try:
             found = {name: plain(value) for name, value in self.given.items()}
+            return {"optimizer": {"class_name": kind, "config": self.optimizer.get_config()}, **found}
         except TypeError:
             return None
-        return {"optimizer": {"class_name": kind, "config": self.optimizer.get_config()}, **found}
 
 
 class Totals:

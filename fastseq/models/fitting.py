@@ -68,7 +68,7 @@ class Stepper:
         present = self._optimizer
         known = [] if present is None else [p for group in present.param_groups for p in group["params"]]
         if [id(p) for p in known] != [id(p) for p in wanted] or present is None:
-            given.learning_rate = given.learning_rate
+            given.keep_rate()
             present = self._optimizer = given.make(wanted)
         return present
 
@@ -100,6 +100,8 @@ class Stepper:
         totals.add(value, parts, outputs, batch)
         loss.backward()
         self._clip(optimizer)
+        if isinstance(self.compiled.optimizer, Optimizer):
+            self.compiled.optimizer.begin_step()
         optimizer.step()
         for weight in self._limited:
             weight.constrain()

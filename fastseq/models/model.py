@@ -125,6 +125,12 @@ class Model(Trained):
         return shapes[0] if len(shapes) == 1 else shapes
 
     @property
+    def output_shape(self) -> Any:
+        """The shape of the output; a list for several."""
+        shapes = [tensor.shape for tensor in self.outputs]
+        return shapes[0] if len(shapes) == 1 else shapes
+
+    @property
     def input_names(self) -> list[str]:
         """The names of the inputs."""
         return [tensor.name for tensor in self.inputs] or ["x"]

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastseq import checks, optim
+from fastseq.models import schedules
 from fastseq.optim.flat import FlatBuffer, Stretch
 
 
@@ -33,8 +34,29 @@ class _KerasAdamW(_LateEpsilon, optim.AdamW):
     """AdamW with Keras's epsilon."""
 
 
-class _KerasRMSprop(optim.RMSprop):
-    """RMSprop with Keras's epsilon."""
+class _RatedVelocity:
+    """Keras's momentum: what moves on is multiplied by the learning rate of its own step, not of the present one."""
+
+    _rate_before: float | None = None
+
+    def _update(self, group: Mapping[str, Any], buffer: FlatBuffer, stretch: Stretch) -> None:
+        before, now = self._rate_before, group["lr"]
+        if group["momentum"] and before is not None and before != now and now:
+            buffer.state("momentum_buffer")[stretch.part] *= buffer.dtype.type(before / now)
+        super()._update(group, buffer, stretch)  # type: ignore[misc]
+
+    def step(self, *arguments: Any) -> Any:
+        found = super().step(*arguments)  # type: ignore[misc]
+        self._rate_before = self.param_groups[0]["lr"]  # type: ignore[attr-defined]
+        return found
+
+
+class _KerasSGD(_RatedVelocity, optim.SGD):
+    """SGD with Keras's momentum."""
+
+
+class _KerasRMSprop(_RatedVelocity, optim.RMSprop):
+    """RMSprop with Keras's epsilon and momentum."""
 
     _inside_root = True
 
@@ -45,7 +67,7 @@ class Optimizer:
     Parameters
     ----------
     learning_rate
-        The learning rate.
+        The learning rate; or a schedule, a function of the number of steps taken.
     weight_decay
         Share of the weights taken off per unit of learning rate; None for none.
     clipnorm
@@ -66,7 +88,7 @@ class Optimizer:
 
     def __init__(
         self,
-        learning_rate: float | None = None,
+        learning_rate: Any = None,
         *,
         weight_decay: float | None = None,
         clipnorm: float | None = None,
@@ -82,7 +104,11 @@ class Optimizer:
                 )
                 raise TypeError(f"{type(self).__name__}: expected arguments among {known}, got {key!r}")
         self.name = name or type(self).__name__.lower()
-        self._rate = self.rate if learning_rate is None else checks.real("learning_rate", learning_rate, 0.0)
+        self.schedule = schedules.get(learning_rate)
+        #: How many steps have been taken.
+        self.iterations = 0
+        given = self.schedule(0) if self.schedule is not None else learning_rate
+        self._rate = self.rate if given is None else checks.real("learning_rate", given, 0.0)
         self.weight_decay = None if weight_decay is None else checks.real("weight_decay", weight_decay, 0.0)
         limits = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
         self.limits = {
@@ -98,10 +124,25 @@ class Optimizer:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
+        if self.schedule is not None:
+            raise checks.kind_error("learning_rate", "no value beside the optimiser's schedule", value)
+        self._set(value)
+
+    def _set(self, value: float) -> None:
         self._rate = checks.real("learning_rate", value, 0.0)
         if self.inner is not None:
             for group in self.inner.param_groups:
                 group["lr"] = self._rate
+
+    def keep_rate(self) -> None:
+        """Remember the learning rate as it is now, for parameters to come."""
+        self._rate = self.learning_rate
+
+    def begin_step(self) -> None:
+        """Set the learning rate of the step to come, and count it."""
+        if self.schedule is not None:
+            self._set(float(self.schedule(self.iterations)))
+        self.iterations += 1
 
     def make(self, parameters: Iterable[Any]) -> optim.Optimizer:
         """Return what steps, over a model's parameters.
@@ -123,7 +164,8 @@ class Optimizer:
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments as JSON values."""
-        return {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay, **self.limits, **self.own}
+        rate = self.learning_rate if self.schedule is None else schedules.describe(self.schedule)
+        return {"learning_rate": rate, "weight_decay": self.weight_decay, **self.limits, **self.own}
 
 
 class SGD(Optimizer):
@@ -135,7 +177,7 @@ class SGD(Optimizer):
     def _make(self, parameters: list[Any]) -> optim.Optimizer:
         self._no_decay()
         momentum = self.own["momentum"]
-        return optim.SGD(parameters, self._rate, momentum, nesterov=bool(self.own["nesterov"] and momentum))
+        return _KerasSGD(parameters, self._rate, momentum, nesterov=bool(self.own["nesterov"] and momentum))
 
 
 class Adam(Optimizer):
@@ -162,9 +204,7 @@ class AdamW(Adam):
         As in `Adam`.
     """
 
-    def __init__(
-        self, learning_rate: float | None = None, *, weight_decay: float | None = 0.004, **options: Any
-    ) -> None:
+    def __init__(self, learning_rate: Any = None, *, weight_decay: float | None = 0.004, **options: Any) -> None:
         super().__init__(learning_rate, weight_decay=weight_decay, **options)
 
 

@@ -119,6 +119,19 @@ _small = lambda L: [L.LSTM(5), L.Dense(1)]  # noqa: E731
 add("Adam options", _small, optimizer=lambda P: P.Adam(learning_rate=0.05, beta_1=0.8, epsilon=1e-3, amsgrad=True))
 add("SGD options", _small, optimizer=lambda P: P.SGD(learning_rate=0.05, momentum=0.9, nesterov=True))
 add("RMSprop options", _small, optimizer=lambda P: P.RMSprop(learning_rate=0.01, momentum=0.5, centered=True))
+for _schedule in (
+    ("ExponentialDecay", 0.05, 4, 0.5), ("InverseTimeDecay", 0.05, 3, 0.5, True), ("CosineDecay", 0.05, 6, 0.1),
+    ("PiecewiseConstantDecay", [2, 5], [0.05, 0.02, 0.001]), ("PolynomialDecay", 0.05, 4, 0.01, 2.0, True),
+):  # fmt: skip
+    add(f"schedule {_schedule[0]}", _small,
+        optimizer=lambda P, s=_schedule: P.Adam(getattr(P.schedules, s[0])(*s[1:])))  # fmt: skip
+for _name, _rest in (
+    ("SGD", {"momentum": 0.9}),
+    ("SGD", {"momentum": 0.9, "nesterov": True}),
+    ("RMSprop", {"momentum": 0.5}),
+):
+    add(f"schedule of momentum {_name} {len(_rest)}", _small,
+        optimizer=lambda P, n=_name, o=_rest: getattr(P, n)(P.schedules.InverseTimeDecay(0.02, 2, 1), **o))  # fmt: skip
 add("clipnorm", _small, optimizer=lambda P: P.Adam(clipnorm=0.01))
 add("global_clipnorm", _small, optimizer=lambda P: P.SGD(global_clipnorm=0.05))
 add("clipvalue", _small, optimizer=lambda P: P.SGD(clipvalue=0.01))
