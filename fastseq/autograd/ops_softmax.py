@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastseq import checks
 from fastseq.autograd import elementary
 from fastseq.autograd.operands import array, axis_of, one_of
+from fastseq.autograd.ops_elementwise import cast
 from fastseq.autograd.ops_reduce import reduction
 from fastseq.autograd.tensor import Tensor, record
 
@@ -73,7 +75,7 @@ def _along(axis: Any, dim: Any, data: Array) -> Any:
     return along if data.ndim else ()
 
 
-def softmax(x: Any, axis: Any = None, *, dim: Any = None) -> Tensor:
+def softmax(x: Any, axis: Any = None, *, dim: Any = None, dtype: Any = None) -> Tensor:
     """Return exp(x) / sum exp(x) along an axis.
 
     Parameters
@@ -84,18 +86,22 @@ def softmax(x: Any, axis: Any = None, *, dim: Any = None) -> Tensor:
         The axis that sums to one; the last if not given.
     dim
         PyTorch's spelling of the same.
+    dtype
+        float32 or float64, to convert x to first.
 
     Returns
     -------
     Tensor
     """
+    if dtype is not None:
+        x = cast(x, checks.float_dtype("dtype", dtype))
     data = _floating(x)
     along = _along(axis, dim, data)
     out = softmax_arrays(data, along)
     return record(out, (x,), (lambda g: out * (g - np.sum(g * out, axis=along, keepdims=True)),), saves_output=True)
 
 
-def log_softmax(x: Any, axis: Any = None, *, dim: Any = None) -> Tensor:
+def log_softmax(x: Any, axis: Any = None, *, dim: Any = None, dtype: Any = None) -> Tensor:
     """Return the logarithm of softmax, exact where softmax itself would round to 0.
 
     Parameters
@@ -106,11 +112,15 @@ def log_softmax(x: Any, axis: Any = None, *, dim: Any = None) -> Tensor:
         The axis whose exponentials sum to one; the last if not given.
     dim
         PyTorch's spelling of the same.
+    dtype
+        float32 or float64, to convert x to first.
 
     Returns
     -------
     Tensor
     """
+    if dtype is not None:
+        x = cast(x, checks.float_dtype("dtype", dtype))
     data = _floating(x)
     along = _along(axis, dim, data)
     out = log_softmax_arrays(data, along)

@@ -16,7 +16,15 @@ from fastseq import checks
 from fastseq.autograd import elementary
 from fastseq.autograd.operands import array
 from fastseq.autograd.tensor import Tensor
-from fastseq.nn.functional_reduction import REDUCTIONS, Array, Operand, floating, padding_of, reduced
+from fastseq.nn.functional_reduction import (
+    REDUCTIONS,
+    Array,
+    Operand,
+    broadcasts_to,
+    floating,
+    padding_of,
+    reduced,
+)
 
 
 def _as_input(argument: str, value: Any, like: Array) -> Array:
@@ -44,7 +52,7 @@ def gaussian_nll_loss(
     input
         Predicted means, any shape; (B, T, ...) with ``lengths``.
     target
-        The same shape; converted to the input's dtype.
+        The same shape, or one that broadcasts to it; converted to the input's dtype.
     var
         Predicted variances, >= 0: the input's shape; or with 1 instead of one axis, or without the last, for variances
         that several elements share; or a number.
@@ -74,8 +82,10 @@ def gaussian_nll_loss(
     checks.choice("reduction", reduction, REDUCTIONS)
     least = checks.real("eps", eps, 0.0, open_minimum=True)
     constant = 0.5 * math.log(2 * math.pi) if checks.boolean("full", full) else 0.0
-    x = floating("input", input)
-    t = _as_input("target", target, x)
+    x, t = floating("input", input), array(target)
+    if t.shape != x.shape and not broadcasts_to(t.shape, x.shape):
+        raise checks.value_error("target", f"shape {x.shape}, as the input's, or one that broadcasts to it", t)
+    own, t = t.shape, t.astype(x.dtype, copy=False)
     given = array(var)
     if given.shape == x.shape or given.ndim == 0:
         view = given.shape
@@ -97,7 +107,7 @@ def gaussian_nll_loss(
         values = 0.5 * (elementary.log(v) + difference * difference / v) + constant
         operands = (
             Operand(input, x.shape, lambda g: difference / v * g),
-            Operand(target, x.shape, lambda g: -difference / v * g),
+            Operand(target, own, lambda g: -difference / v * g),
             Operand(var, view, lambda g: 0.5 * (1 - difference * difference / v) / v * g),
         )
         return reduced(values, operands, reduction, padding)

@@ -16,7 +16,16 @@ from fastseq.autograd import elementary
 from fastseq.autograd.operands import array
 from fastseq.autograd.tensor import Tensor
 from fastseq.nn.functional_activations import softplus_array
-from fastseq.nn.functional_reduction import REDUCTIONS, Array, Operand, Slope, floating, padding_of, reduced
+from fastseq.nn.functional_reduction import (
+    REDUCTIONS,
+    Array,
+    Operand,
+    Slope,
+    broadcasts_to,
+    floating,
+    padding_of,
+    reduced,
+)
 
 
 def _compare(
@@ -198,11 +207,7 @@ def _factor(argument: str, value: Any, like: Array) -> Any:
     if value is None:
         return 1
     found = array(value)
-    try:
-        fits = np.broadcast_shapes(found.shape, like.shape) == like.shape
-    except ValueError:
-        fits = False
-    if not fits:
+    if not broadcasts_to(found.shape, like.shape):
         raise checks.value_error(argument, f"a shape that broadcasts to {like.shape}", found)
     return found.astype(like.dtype, copy=False)
 

@@ -52,6 +52,22 @@ def floating(argument: str, value: Any) -> Array:
     return found
 
 
+def broadcasts_to(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    """Return whether an array of a shape broadcasts to another one.
+
+    Parameters
+    ----------
+    shape
+        Of the array.
+    whole
+        What it is to become.
+    """
+    try:
+        return np.broadcast_shapes(shape, whole) == whole
+    except ValueError:
+        return False
+
+
 def padding_of(lengths: Any, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
     """Return which steps do not count, or None where all do.
 

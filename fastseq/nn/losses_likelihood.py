@@ -39,7 +39,8 @@ class GaussianNLLLoss(Module):
         Parameters
         ----------
         input, target
-            Predicted means and what they should be, of one shape; (B, T, ...) with ``lengths``.
+            Predicted means and what they should be, of one shape, or broadcast to the input's; (B, T, ...) with
+            ``lengths``.
         var
             Variances >= 0 of the same shape, or with 1 instead of one axis, or without the last.
         lengths

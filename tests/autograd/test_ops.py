@@ -193,6 +193,8 @@ def test_softmax_of_a_number(axis):
     assert ops.softmax(np.array(3.0), axis).numpy().tolist() == 1
     assert ops.log_softmax(np.array(-np.inf), axis).shape == () and ops.log_softmax(np.array(3.0), axis).item() == 0
     gradcheck(lambda x: (ops.softmax(x, axis), ops.log_softmax(x, axis)), np.array(0.3))
+    assert ops.softmax(np.array([1, 2]), dtype=np.float32).dtype == np.float32
+    gradcheck(lambda x: (ops.softmax(x, dtype=np.float64), ops.log_softmax(x, 0, dtype=np.float64)), np.arange(3.0))
     with pytest.raises(ValueError, match="axis: expected an axis in -1..0, got 1"):
         ops.softmax(np.array(3.0), 1)
 

@@ -227,6 +227,18 @@ def test_variances_that_elements_share(shared, reduction):
         np.testing.assert_allclose(leaf.grad.numpy(), whole.grad.numpy().sum(axis, keepdims=True), rtol=1e-13)
 
 
+@each_reduction
+@pytest.mark.parametrize("shape", [(), (3,), (5, 1), (4, 1, 3)])
+def test_targets_that_elements_share(shape, reduction):
+    target = np.random.default_rng(3).standard_normal(shape)
+    whole = np.array(np.broadcast_to(target, X.shape))
+    for lengths in (None, LENGTHS):
+        given = {"reduction": reduction, "lengths": lengths}
+        found = functional.gaussian_nll_loss(X, target, VAR, **given)
+        np.testing.assert_array_equal(found.numpy(), functional.gaussian_nll_loss(X, whole, VAR, **given).numpy())
+        gradcheck(lambda t, given=given: functional.gaussian_nll_loss(X, t, VAR, **given), target)
+
+
 def test_small_variances_count_as_eps():
     x, t = np.array([1.0, 2.0]), np.array([1.5, 2.5])
     var = Tensor(np.array([0.0, 1e-9]), requires_grad=True)
@@ -243,7 +255,8 @@ def test_small_variances_count_as_eps():
         ("gaussian_nll_loss", (X, T, VAR[:2]), {}, ValueError, r"var: expected shape \(4, 5, 3\), that with 1 instead"),
         ("gaussian_nll_loss", (X, T, VAR[:1, :1]), {}, ValueError, "var: expected shape .*instead of one axis"),
         ("gaussian_nll_loss", (X, T, -VAR), {}, ValueError, "var: expected variances >= 0"),
-        ("gaussian_nll_loss", (X, T[:, :1], VAR), {}, ValueError, r"target: expected shape .*nothing is broadcast"),
+        ("gaussian_nll_loss", (X, T[:, :2], VAR), {}, ValueError, r"target: expected shape .*that broadcasts to it"),
+        ("gaussian_nll_loss", (X[:, :1], T, VAR[:, :1]), {}, ValueError, r"target: expected shape .*broadcasts to it"),
         ("gaussian_nll_loss", (X, T, VAR), {"eps": 0.0}, ValueError, "eps: expected a finite number > 0"),
         ("gaussian_nll_loss", (X.astype(int), T, VAR), {}, TypeError, "input: expected float32 or float64"),
         ("poisson_nll_loss", (X, COUNTS[0]), {}, ValueError, "target: expected shape"),
