@@ -52,6 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
 
 
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Say what an option is by default, unless that is nothing."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fastseq", description="Recurrent networks for sequences on the CPU: train, forecast, score and stream."
@@ -61,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, module in _COMMANDS.items():
         text = (module.__doc__ or "").strip().splitlines()[0]
         command = commands.add_parser(
-            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+            name, help=text, description=text, epilog=getattr(module, "EPILOG", None), formatter_class=_Formatter
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run)

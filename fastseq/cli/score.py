@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import argparse
 
+EPILOG = (
+    "INPUT has a row per observation (id, time, features; the rows of a series together, in order of time) or, in "
+    "Parquet, a row per series with a list column per feature. OUTPUT gets the id and the prediction of each series "
+    "(prediction_0, prediction_1, ... of a model with several outputs) in the order of the input; it appears when all "
+    "is done, whole or not at all. Exit code: 0, or 2 for bad usage or input, of which one line says what and where."
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to its parser."""
@@ -12,7 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs", metavar="INPUT", nargs="+", help=".csv, .csv.gz or .parquet files, or folders of them"
     )
     parser.add_argument(
-        "-o", "--output", required=True, help="file to write; for several inputs or a folder, a folder of parts"
+        "-o",
+        "--output",
+        required=True,
+        help=".csv, .csv.gz or .parquet file to write; for several inputs or a folder, a folder of parts",
     )
     parser.add_argument("--id", default="unique_id", metavar="COLUMN", help="column that tells series apart")
     order = parser.add_mutually_exclusive_group()
@@ -23,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="COLUMN",
         default=argparse.SUPPRESS,
-        help="columns in the order of the model's inputs (default: all other numeric columns)",
+        help="columns in the order of the model's inputs (default: those that the model file names in its metadata, "
+        "else all other numeric columns in order)",
     )
     parser.add_argument("--batch-size", type=int, default=256, metavar="N", help="series per call of the model")
     parser.add_argument(

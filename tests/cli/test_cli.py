@@ -191,6 +191,16 @@ def test_version_and_help_load_no_compiler():
     assert python_m(code=heavy).stdout == "[]\n"
 
 
+def test_help_says_what_goes_in_and_out(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["score", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert caught.value.code == 0
+    assert "INPUT has a row per observation" in text and "whole or not at all" in text
+    assert "(default: unique_id)" in text and "(default: ds)" in text and "(default: 256)" in text
+    assert "default: None" not in text and "default: False" not in text
+
+
 def test_info_names_versions_threads_and_cache(capsys):
     assert main(["info"]) == 0
     lines = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
