@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import stat
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,6 +104,29 @@ def test_random_edits_give_the_error_or_the_same_model(model_bytes, tmp_path):
 def _load(path, data):
     path.write_bytes(data)
     return fs.load(path)
+
+
+def names_of(path):
+    """What a module imports, and what it names by itself (``eval``, not ``model.eval``)."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+        elif isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.keyword):
+            yield node.arg or ""
+
+
+def test_nothing_on_the_way_of_a_file_can_run_code():
+    """F34: no module that reads models, checkpoints or tables names what executes bytes."""
+    wrong = {"pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "runpy", "ctypes", "subprocess"}
+    wrong |= {"eval", "exec", "compile", "__import__", "allow_pickle", "torch"}
+    package = Path(fs.__file__).parent
+    files = [path for part in ("persistence", "training", "scoring") for path in (package / part).glob("*.py")]
+    assert len(files) > 25
+    assert [(path.name, name) for path in files for name in names_of(path) if name.split(".")[0] in wrong] == []
 
 
 @given(st.binary(max_size=300))
