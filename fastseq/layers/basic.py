@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -71,6 +71,7 @@ class Dense(Layer):
         "bias_regularizer",
     )  # fmt: skip
     supports_masking = True
+    fixes_features = True
 
     linear: nn.Linear
 
@@ -146,21 +147,26 @@ class Dropout(Layer):
     ----------
     rate
         The probability.
+    noise_shape
+        Sizes of the choice, 1 where one holds for the whole axis, as in ``(None, 1, features)``; None for the input's.
     seed
         Gives the layer random numbers of its own; None draws from the package's generator.
     **options
         See `Layer`.
     """
 
-    arguments = ("rate", "seed")
+    arguments: ClassVar[tuple[str, ...]] = ("rate", "noise_shape", "seed")
     supports_masking = True
     _module: type[nn.Module] = nn.Dropout
 
     noisy: nn.Module
 
-    def __init__(self, rate: float, *, seed: int | None = None, **options: Any) -> None:
+    def __init__(self, rate: float, noise_shape: Any = None, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.rate = checks.real("rate", rate, 0.0, 1.0)
+        if noise_shape is not None:
+            noise_shape = tuple(None if n is None else checks.integer("noise_shape", n, 1) for n in noise_shape)
+        self.noise_shape = noise_shape
         self.seed = seeded(self, seed)
 
     def build(self, input_shape: Any) -> None:
@@ -169,7 +175,13 @@ class Dropout(Layer):
 
     def call(self, inputs: Any) -> Tensor:
         """Return the inputs, with noise in training."""
-        return self.noisy(inputs)
+        if self.noise_shape is None or not self.training or not self.rate:
+            return self.noisy(inputs)
+        if len(self.noise_shape) != inputs.ndim:
+            raise checks.value_error("noise_shape", f"{inputs.ndim} sizes, as of the input", f"{self.noise_shape}")
+        sizes = [m if n is None else n for n, m in zip(self.noise_shape, inputs.shape, strict=True)]
+        kept = nn.functional.dropout(np.ones(sizes, self.dtype), self.rate, True)
+        return inputs * kept
 
     def compute_output_shape(self, *shapes: Any) -> Any:
         """Return the shape, see `Layer.compute_output_shape`."""
@@ -189,9 +201,10 @@ class SpatialDropout1D(Dropout):
         See `Layer`.
     """
 
+    arguments = ("rate", "seed")
     _module = nn.VariationalDropout
 
-    def __init__(self, rate: float, *, seed: int | None = None, **options: Any) -> None:
+    def __init__(self, rate: float, seed: int | None = None, **options: Any) -> None:
         super().__init__(rate, seed=seed, **options)
 
 

@@ -37,7 +37,6 @@ _DEFAULT_ONLY: dict[str, Any] = {
     "rms_scaling": False,
     "sparse": False,
     "ragged": False,
-    "noise_shape": None,
     "lora_rank": None,
     "quantization_config": None,
 }
@@ -69,6 +68,8 @@ class Layer(Weighted):
     arguments: ClassVar[tuple[str, ...]] = ()
     #: Whether masks of the input are handed on to the output.
     supports_masking: ClassVar[bool] = False
+    #: Whether what it is built for fixes the size of the input's last axis.
+    fixes_features: ClassVar[bool] = False
     #: Whether inputs keep their integers.
     takes_integers: ClassVar[bool] = False
 
@@ -203,6 +204,20 @@ class Layer(Weighted):
             The keyword arguments of a call.
         """
         return []
+
+    def check_features(self, shapes: Any) -> None:
+        """Raise ValueError if a shape has another last axis than that which the layer was built for.
+
+        Parameters
+        ----------
+        shapes
+            Shapes of the arguments of a call.
+        """
+        if self.fixes_features and self._built_from and shapes:
+            wanted, found = self._built_from[0], shapes[0]
+            if found and wanted and found[-1] is not None and found[-1] != wanted[-1]:
+                expected = f"a last axis of {wanted[-1]}, which it was built for"
+                raise checks.value_error(f"{self.name}: input shape", expected, f"{tuple(found)}")
 
     # -- building -----------------------------------------------------------------------------------------------
 

@@ -55,6 +55,7 @@ class RecurrentLayer(Recurring):
         "units", "use_bias", "kernel_initializer", "recurrent_initializer", "bias_initializer", "kernel_regularizer",
         "recurrent_regularizer", "bias_regularizer", "dropout", "recurrent_dropout", "seed", *Recurring.arguments,
     )  # fmt: skip
+    fixes_features = True
     #: How many states there are, h first.
     memories: ClassVar[int] = 1
     #: What Keras calls the cell, in the weights' names.

@@ -57,6 +57,8 @@ class Conv1D(Layer):
         "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer",
     )  # fmt: skip
 
+    fixes_features = True
+
     conv: nn.Conv1d
 
     def __init__(

@@ -174,6 +174,7 @@ def call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     shapes = [shapes_of(arg) for arg in args] + [shapes_of(kwargs[name]) for name in layer.shape_arguments(kwargs)]
     if not layer.built:
         layer.build_from(*shapes)
+    layer.check_features(shapes)
     found = layer.outputs_for(shapes, kwargs)
     outputs: list[KerasTensor] = []
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastseq.training import Callback, Run
+from fastseq.training import Callback, LambdaCallback, Run
 
 
 class Adapted(Callback):
@@ -40,7 +40,8 @@ class Adapted(Callback):
             See the class.
         """
         adapted = cls(callback, model, params)
-        return callback if type(callback).__module__.partition(".")[0] == "fastseq" else adapted
+        own = type(callback).__module__.partition(".")[0] == "fastseq" and not isinstance(callback, LambdaCallback)
+        return callback if own else adapted
 
     @property
     def run(self) -> Run:  # type: ignore[override]

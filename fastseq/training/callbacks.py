@@ -72,6 +72,8 @@ class LambdaCallback(Callback):
         Functions of (logs), or None.
     on_train_batch_end
         A function of (batch, logs), the loss in the logs, or None.
+    **others
+        Functions for more of Keras's methods, ``on_train_batch_begin`` and so on, which a model's ``fit`` calls.
     """
 
     def __init__(
@@ -81,7 +83,9 @@ class LambdaCallback(Callback):
         on_train_begin: Callable[..., Any] | None = None,
         on_train_end: Callable[..., Any] | None = None,
         on_train_batch_end: Callable[..., Any] | None = None,
+        **others: Any,
     ) -> None:
+        self.__dict__.update({name: value for name, value in others.items() if value is not None})
         self.functions = {
             "on_epoch_begin": on_epoch_begin,
             "on_epoch_end": on_epoch_end,

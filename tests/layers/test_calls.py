@@ -91,3 +91,24 @@ def test_merged_masks_are_keras_s():
     beside, behind = layers.Concatenate()(masked), layers.Concatenate(axis=1)([masked[0], arrays[1]])
     assert np.array_equal(beside.mask, product.mask)
     assert np.array_equal(behind.mask, [[False, False, True, True] + [True] * 4])
+
+
+def test_layers_are_built_for_a_number_of_features():
+    for layer in (layers.Dense(2), layers.LSTM(2), layers.Conv1D(2, 2)):
+        layer(layers.Input((5, 3)))
+        assert layer(layers.Input((6, 3))).shape[-1] == 2
+        with pytest.raises(ValueError, match=r"input shape: expected a last axis of 3, which it was built for, got"):
+            layer(layers.Input((5, 4)))
+
+
+def test_dropout_that_is_one_choice_for_an_axis(rng):
+    x = np.ones((4, 6, 50), np.float32)
+    layer = layers.Dropout(0.5, noise_shape=(None, 1, None), seed=0)
+    out = np.asarray(layer(x, training=True))
+    assert set(np.unique(out)) == {0.0, 2.0} and (out == out[:, :1]).all() and (out[0] != out[1]).any()
+    assert np.array_equal(layer(x), x) and layer.get_config()["noise_shape"] == [None, 1, None]
+    assert layers.Dropout.from_config(layer.get_config()).noise_shape == (None, 1, None)
+    with pytest.raises(ValueError, match="noise_shape: expected 2 sizes, as of the input"):
+        layer(x[0], training=True)
+    with pytest.raises(ValueError, match="noise_shape: expected an integer >= 1, got 0"):
+        layers.Dropout(0.5, noise_shape=(None, 0))

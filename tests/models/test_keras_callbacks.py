@@ -94,6 +94,10 @@ def test_lambda_callbacks(data):
     history = small().fit(*data, batch_size=10, epochs=2, callbacks=[made, callbacks.LambdaCallback()], verbose=0)
     first, second = (round(loss, 6) for loss in history.history["loss"])
     assert told == ["begin", 0, (0, first), first, 1, (0, second), second, "end"]
+    batches = []
+    more = callbacks.LambdaCallback(on_train_batch_begin=lambda batch, logs: batches.append(batch), on_test_begin=None)
+    small().fit(*data, batch_size=5, callbacks=more, verbose=0)
+    assert batches == [0, 1]
     with pytest.raises(TypeError, match="on_epoch_end: expected a function or None, got 3"):
         callbacks.LambdaCallback(on_epoch_end=3)
 
