@@ -64,7 +64,8 @@ def test_values_and_gradients(name):
         pairs: list = []
         want = op(sample.input, *sample.args, **sample.kwargs)
         arguments = [twin(value, pairs) for value in (sample.input, *sample.args)]
-        found = getattr(functional, name.split()[0])(*arguments, **{k: twin(v, pairs) for k, v in sample.kwargs.items()})
+        options = {option: twin(value, pairs) for option, value in sample.kwargs.items()}
+        found = getattr(functional, name.split()[0])(*arguments, **options)
         what = f"{[np.shape(a) for a in arguments]} {list(sample.kwargs)}"
         agree(found.numpy(), want.detach().numpy(), what)
         count += 1
