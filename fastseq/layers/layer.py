@@ -42,6 +42,10 @@ _DEFAULT_ONLY: dict[str, Any] = {
 }
 
 
+#: Attributes that are no place for layers of a class of the user's.
+_NO_HOLDERS = ("_modules", "_parameters", "_buffers", "_chain", "nodes", "weights_built", "added")
+
+
 class Layer(Weighted):
     """Base class of Keras's layers: built when it first sees a shape, called with masks, and weights in Keras's layout.
 
@@ -123,6 +127,27 @@ class Layer(Weighted):
                     )
                 continue
             raise TypeError(f"{type(self).__name__}: expected arguments among {', '.join(supported)}, got {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; layers in lists, tuples and dicts are the layer's own, too, as in Keras."""
+        holds = isinstance(value, (list, tuple, dict)) and any(isinstance(one, Layer) for one in flat(value))
+        if isinstance(value, Layer):
+            self.adopt()  # what was appended to lists before comes before
+        super().__setattr__(name, value)
+        if holds:
+            self.adopt()
+
+    def adopt(self) -> None:
+        """Take the layers in lists, tuples and dicts among the attributes as the layer's own."""
+        if self.__dict__.get("graph") is not None or "weights_built" not in self.__dict__:
+            return
+        known = {id(module) for module in self._modules.values()}
+        for name, value in list(self.__dict__.items()):
+            if name not in _NO_HOLDERS and isinstance(value, (list, tuple, dict)):
+                for number, layer in enumerate(one for one in flat(value) if isinstance(one, Layer)):
+                    if id(layer) not in known:
+                        known.add(id(layer))
+                        self._modules[f"{name}_{number}"] = layer
 
     # -- what subclasses write ----------------------------------------------------------------------------------
 
@@ -233,6 +258,7 @@ class Layer(Weighted):
 
     def settle(self) -> None:
         """Draw the weights made since, and bring new modules in line with the layer's mode."""
+        self.adopt()
         for weight in self.weights_built:
             weight.path = f"{self.name}/{weight.label}"
             limit = f"{weight.name.removesuffix('_kernel')}_constraint"

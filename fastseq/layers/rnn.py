@@ -44,8 +44,6 @@ class StackedRNNCells(Layer):
         if not isinstance(cells, (list, tuple)) or not cells:
             raise checks.kind_error("cells", "a list of cells", cells)
         self.cells = [_checked("cells", cell) for cell in cells]
-        for number, cell in enumerate(self.cells):
-            self._modules[f"cell_{number}"] = cell
 
     @property
     def state_size(self) -> list[Any]:

@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 
-from fastseq import layers
+from fastseq import layers, models
 
 
 def x_of(rng, *shape):
@@ -112,3 +112,34 @@ def test_dropout_that_is_one_choice_for_an_axis(rng):
         layer(x[0], training=True)
     with pytest.raises(ValueError, match="noise_shape: expected an integer >= 1, got 0"):
         layers.Dropout(0.5, noise_shape=(None, 0))
+
+
+def test_layers_in_lists_are_the_layer_s_own(rng):
+    """As in Keras, in the order in which they came."""
+
+    class Stack(models.Model):
+        def __init__(self):
+            super().__init__()
+            self.first = layers.Dense(3)
+            self.blocks = []
+            for _ in range(2):
+                self.blocks.append(layers.Dense(3))
+            self.heads = {"one": layers.Dense(1), "others": (layers.Dense(1),)}
+            self.last = layers.Dense(1)
+
+        def call(self, x):
+            x = self.first(x)
+            for block in self.blocks:
+                x = block(x)
+            return self.last(self.heads["one"](x) + self.heads["others"][0](x))
+
+    x, y = x_of(rng, 8, 4), x_of(rng, 8, 1)
+    model = Stack()
+    model.compile("sgd", "mse")
+    model.build((None, 4))
+    assert [weight.shape for weight in model.weights[::2]] == [(4, 3), (3, 3), (3, 3), (3, 1), (3, 1), (1, 1)]
+    before = model.get_weights()
+    model.fit(x, y, verbose=0)
+    assert all((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
+    model.trainable = False
+    assert not model.trainable_weights and len(model.layers) == 6
