@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from fastseq.autograd.tensor import Tensor
     from fastseq.creation import ones, rand, randn, tensor, zeros
     from fastseq.jit import get_num_threads, set_num_threads
-    from fastseq.layers import constraints, initializers, regularizers
-    from fastseq.models import losses, metrics, optimizers
+    from fastseq.layers import Input, constraints, initializers, regularizers
+    from fastseq.models import Model, Sequential, losses, metrics, optimizers
     from fastseq.nn.init import manual_seed
     from fastseq.persistence import load, load_state, save, save_state
     from fastseq.streaming import Stream, StreamPool
@@ -64,6 +64,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
+    "Input": "fastseq.layers",
+    "Model": "fastseq.models",
+    "Sequential": "fastseq.models",
     "Stream": "fastseq.streaming",
     "StreamPool": "fastseq.streaming",
     "Tensor": "fastseq.autograd.tensor",
@@ -152,6 +155,9 @@ _SUBMODULES = (
 )
 
 __all__ = [
+    "Input",
+    "Model",
+    "Sequential",
     "Stream",
     "StreamPool",
     "Tensor",

@@ -128,3 +128,15 @@ def test_what_keras_has_and_fastseq_has_not_is_said(data):
     with pytest.raises(TypeError, match="unexpected keyword argument 'workers'"):
         small().fit(*data, workers=3)
     assert fs.metrics is models.metrics
+
+
+def test_the_names_that_import_keras_brings(data):
+    import fastseq as keras
+
+    inputs = keras.Input(shape=(6, 3))
+    x = keras.layers.Bidirectional(keras.layers.LSTM(4))(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1)(x))
+    model.compile(keras.optimizers.Adam(1e-3), keras.losses.MeanSquaredError())
+    model.fit(*data, verbose=0)
+    chain = keras.Sequential([keras.Input((6, 3)), keras.layers.GRU(4, kernel_constraint=keras.constraints.MaxNorm(1))])
+    assert chain.output_shape == (None, 4) and model.output_shape == (None, 1)
