@@ -113,6 +113,23 @@ def save(model: Module, path: Path, *, metadata: Mapping[str, Any] | None = None
     write_arrays(path, arrays, document)
 
 
+def check_savable(model: Module) -> None:
+    """Raise what `save` would raise for a model's layers, before any work is put into it.
+
+    Parameters
+    ----------
+    model
+        The model.
+
+    Raises
+    ------
+    TypeError
+        If the model or a part of it is not one of fastseq's own layers.
+    """
+    _check_model(model)
+    _describe(model, "model", 0)
+
+
 def load(path: Path) -> Module:
     """Read a model that ``save`` wrote.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import re
@@ -178,6 +179,17 @@ class ModelCheckpoint(_Monitor):
         self.path = os.fspath(filepath)
         self.save_best_only = checks.boolean("save_best_only", save_best_only)
         self.save_weights_only = checks.boolean("save_weights_only", save_weights_only)
+
+    def on_train_begin(self) -> None:
+        """Start anew, and see whether the model can be saved before it is trained."""
+        from fastseq.persistence import check_savable
+
+        super().on_train_begin()
+        folder = os.path.dirname(self.path)
+        if "{" not in folder and not os.path.isdir(folder or "."):
+            raise FileNotFoundError(errno.ENOENT, "filepath: expected an existing folder, got none", folder)
+        if not self.save_weights_only:
+            check_savable(self.run.model)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Save, if this is an epoch to save.

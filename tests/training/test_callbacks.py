@@ -201,3 +201,26 @@ def test_arguments_are_checked():
             wrong()
     with pytest.raises(TypeError, match="schedule: expected a function"):
         LearningRateScheduler(0.1)
+
+
+class Mine(nn.Module):
+    def __init__(self):
+        self.fc = nn.Linear(2, 1)
+
+    def forward(self, x, lengths=None):
+        return self.fc(x[:, -1])
+
+
+def test_what_cannot_be_saved_is_not_trained_first(tmp_path):
+    x, y = np.ones((4, 3, 2), np.float32), np.ones((4, 1), np.float32)
+    model = Mine()
+    before = model.fc.weight.numpy().copy()
+    for callback, error, message in (
+        (ModelCheckpoint(tmp_path / "m"), TypeError, "model: expected one of fastseq's own layers, got .*Mine"),
+        (ModelCheckpoint(tmp_path / "no" / "m", save_weights_only=True), FileNotFoundError, "filepath: expected an ex"),
+    ):
+        with pytest.raises(error, match=message):
+            fs.fit(model, x, y, epochs=1, verbose=False, callbacks=[callback])
+        assert np.array_equal(model.fc.weight.numpy(), before)
+    fs.fit(model, x, y, epochs=1, verbose=False, callbacks=[ModelCheckpoint(tmp_path / "m", save_weights_only=True)])
+    assert fs.load_state(Mine(), tmp_path / "m") == ([], [])
