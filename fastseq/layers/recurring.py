@@ -79,6 +79,23 @@ class Recurring(Layer):
         """How many states there are."""
         return len(flat(self.state_sizes))
 
+    @property
+    def state_size(self) -> Any:
+        """The size of the state; a list for several."""
+        found = self.state_sizes
+        return found[0] if len(found) == 1 else found
+
+    def get_initial_state(self, batch_size: int | None = None) -> list[Array]:
+        """Return the states that a call begins with, zeros (B, H), flat.
+
+        Parameters
+        ----------
+        batch_size
+            B.
+        """
+        rows = 1 if batch_size is None else checks.integer("batch_size", batch_size, 0)
+        return [np.zeros((rows, size), self.dtype) for size in flat(self.state_sizes)]
+
     def run(
         self, x: Tensor, states: list[Tensor] | None, steps: ValidSteps | None, sequences: bool, zeros: bool
     ) -> tuple[Tensor, list[Tensor]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fastseq import checks
@@ -54,8 +53,8 @@ class Cell(Layer):
     @property
     def state_size(self) -> int | list[int]:
         """The size of the state; a list for several."""
-        found = self.layer.state_sizes
-        return found if len(found) > 1 else found[0]
+        found: int | list[int] = self.layer.state_size
+        return found
 
     @property
     def output_size(self) -> int:
@@ -78,8 +77,7 @@ class Cell(Layer):
         batch_size
             B.
         """
-        rows = 1 if batch_size is None else checks.integer("batch_size", batch_size, 0)
-        return [np.zeros((rows, size), self.dtype) for size in self.layer.state_sizes]
+        return self.layer.get_initial_state(batch_size)
 
     def build(self, input_shape: Any) -> None:
         """Make the weights, see `Layer.build`; the shape is (rows, features)."""

@@ -249,15 +249,22 @@ class Model(Trained):
 
     # -- telling and keeping ------------------------------------------------------------------------------------
 
-    def summary(self, print_fn: Any = None, line_length: int | None = None) -> None:
+    def summary(
+        self, line_length: int | None = None, positions: Any = None, print_fn: Any = None, expand_nested: bool = False,
+        show_trainable: bool = False, layer_range: Any = None,
+    ) -> None:  # fmt: skip
         """Print a table of the layers: type, output shape, number of parameters.
 
         Parameters
         ----------
-        print_fn
-            What is called with the text instead of ``print``.
         line_length
             The table's width.
+        positions
+            Without an effect.
+        print_fn
+            What is called with the text instead of ``print``.
+        expand_nested, show_trainable, layer_range
+            Without an effect.
         """
         (print if print_fn is None else print_fn)(summary_of(self, line_length))
 

@@ -96,6 +96,8 @@ def test_cells_are_steps_of_the_layers(kind, rng):
         out, states = cell(x[:, t], states)
         assert np.array_equal(out, np.asarray(layer(x))[:, t])
     assert cell.kernel.shape == layer.weights[0].shape and cell.output_size == 6
+    assert layer.state_size == cell.state_size == rnn.state_size
+    assert [state.shape for state in layer.get_initial_state(3)] == [(3, 6)] * layer.state_count
     again = layers.RNN.from_config(rnn.get_config())
     assert again.get_config() == rnn.get_config() and [w.name for w in rnn.weights] == [w.name for w in layer.weights]
 

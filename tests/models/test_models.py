@@ -467,7 +467,7 @@ def test_summary(capsys):
     models.Model(a, layers.Add(name="sum")([a, layers.Dense(3, name="d")(a)])).summary(print_fn=lines.append)
     assert "Connected to" in lines[0] and "a[0][0], d[0][0]" in lines[0]
     unbuilt = models.Sequential([layers.LSTM(3)])
-    unbuilt.summary(print_fn=lines.append)
+    unbuilt.summary(print_fn=lines.append, expand_nested=True, show_trainable=True)
     assert "0 (unbuilt)" in lines[1]
 
 
