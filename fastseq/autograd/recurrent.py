@@ -286,7 +286,6 @@ def recurrent(
     batch, steps, _ = x._data.shape
     directions = len(layer.directions)
     plan, call = layer.plan(batch, steps, lengths)
-    empty = buffers.empty if plan.pairs == batch * steps else buffers.zeros  # padding is zeros
     forward, backward = kernels_of(layer.cell)
     wanted = [p for p in (x, *initial) if p is not None]
     wanted += layer.parameters
@@ -296,7 +295,7 @@ def recurrent(
     for state, given in zip(states, initial, strict=True):
         if given is not None:
             state[...] = given._data
-    out = empty((batch, steps, directions * layout.outputs), dtype)
+    out = buffers.empty((batch, steps, directions * layout.outputs), dtype)
     residuals = buffers.pool.take(call.residuals, dtype) if keep else layer.empty
     x_flat = x._data.ravel()
     gates, columns = layer.panels(keep)
@@ -315,7 +314,7 @@ def recurrent(
                 d_state[...] = d_given
         d_out = buffers.zeros(out.shape, dtype) if grads[0] is None else grads[0]
         d_panels = buffers.pool.take(call.d_panels, dtype)
-        d_x = empty(x._data.shape, dtype) if want_x else layer.empty
+        d_x = buffers.empty(x._data.shape, dtype) if want_x else layer.empty
         d_parameters = buffers.empty((layer.gradients_size,), dtype)
         backward.launch(
             call.backward_work, columns, x_flat, every_d_state, d_out.ravel(), residuals, d_panels, d_x.ravel(),

@@ -24,6 +24,7 @@ from fastseq.sequence.workspace import (
     residuals_size,
 )
 from fastseq.simd.lanes import address
+from fastseq.simd.memory import clear_padding
 from fastseq.simd.pack import unpack_gates
 
 UNPACKED_ALONE = 16384
@@ -32,9 +33,10 @@ UNPACKED_ALONE = 16384
 
 @piece
 def scan_task(
-    task, weights, layout, d_states, d_out, residuals, scratch, plan, batch, steps, directions, pairs, shards, largest
-):
-    """Run one shard in one direction back over its steps."""
+    task, weights, layout, d_states, d_out, d_x, want_x, residuals, scratch, plan, batch, steps, directions, pairs,
+    shards, largest,
+):  # fmt: skip
+    """Run one shard in one direction back over its steps; the input gradients past its rows' lengths are zeros."""
     units, outputs = layout.units, layout.outputs
     d, shard = task // shards, task % shards
     bounds = 2 * batch + (plan[batch] if batch > 0 else 0) + 1 + shard
@@ -48,6 +50,10 @@ def scan_task(
         scratch, task * backward_scratch_size(layout, largest), plan, batch, steps, pairs,
         plan[bounds], plan[bounds + 1], d == 1,
     )  # fmt: skip
+    if want_x and d == 0:
+        for r in range(plan[bounds], plan[bounds + 1]):
+            inputs, length = layout.inputs, plan[batch + r]
+            clear_padding(d_x, plan[r] * steps * inputs, inputs, inputs, length, steps, layout.lanes)
 
 
 @piece
@@ -137,8 +143,8 @@ def make_backward(cell: Any) -> Any:
     Its arguments: column panels of the recurrent matrices, then of the input matrices, then the vectors [block][V][L],
     then the second products' matrices as right operands, of all directions; x (B, T, F); d_states, of h (D, B, P) and
     then the memories (M, D, B, H), of the final states in and of the initial ones out; d_out (B, T, D * P); residuals
-    from forward; d_panels, scratch for the weight gradients as gate panels; d_x (B, T, F), written at valid steps (size
-    0: not wanted); d_parameters, written: per direction the gradients of w_ih, w_hh and, if there are biases, b_ih and
+    from forward; d_panels, scratch for the weight gradients as gate panels; d_x (B, T, F), written (size 0: not
+    wanted); d_parameters, written: per direction the gradients of w_ih, w_hh and, if there are biases, b_ih and
     b_hh, then of the vectors (see `simd.pack.unpack_gates`) and of the second matrix; scratch; the plan's numbers; B,
     T, F, H, P, L, D; number of pairs, shards, rows of the largest shard; the number of threads to share the weight
     gradients among; whether d_x is wanted; the order of the matrices' rows (`CellSpec.order`); whether there are
@@ -155,8 +161,8 @@ def make_backward(cell: Any) -> Any:
         weights = cell(address(columns))
         layout = layout_of(inputs, units, outputs, shape_of(weights), lanes)
         scan = (
-            weights, layout, address(d_states), address(d_out), address(residuals), address(scratch), address(plan),
-            batch, steps, directions, pairs, shards, largest,
+            weights, layout, address(d_states), address(d_out), address(d_x), want_x, address(residuals),
+            address(scratch), address(plan), batch, steps, directions, pairs, shards, largest,
         )  # fmt: skip
         share(launcher, shards * directions, scan_task, scan)
         groups = min(layout.panels, workers)

@@ -19,7 +19,7 @@ from fastseq.sequence.workspace import (
     residuals_size,
 )
 from fastseq.simd.lanes import address
-from fastseq.simd.memory import copy, copy_padded
+from fastseq.simd.memory import clear_padding, copy, copy_padded
 
 
 @stage(lambda spec: not spec.waits)
@@ -91,7 +91,8 @@ def scan(
     """Run the rows low..high of the plan's order over all their steps.
 
     ``states`` (row-major (B, P) at s0 for h, (B, H) at m0 and then ``memory_stride`` apart for the memories) holds the
-    initial states and gets the final ones. ``residuals`` at r0: see `workspace`.
+    initial states and gets the final ones. ``out`` gets zeros past a row's length. ``residuals`` at r0: see
+    `workspace`.
     """
     rows, lanes, units, units_row = high - low, layout.lanes, layout.units, layout.units_row
     z0, z1 = q0, q0 + rows * layout.z_row
@@ -133,6 +134,8 @@ def scan(
         current, following = following, current
         t += 1
     for r in range(rows):
+        at = plan[low + r] * steps * out_row + out_at
+        clear_padding(out, at, out_row, outputs, plan[batch + low + r], steps, lanes)
         z = (z1 if plan[batch + low + r] % 2 else z0) + r * layout.z_row + layout.inputs_padded
         copy(scratch, z, states, s0 + plan[low + r] * outputs, outputs, lanes)
         for j in range(layout.memories):
@@ -177,9 +180,9 @@ def make_forward(cell: Any) -> Any:
     """Return the forward kernel of a cell, given its weights type.
 
     Its arguments: gate panels of all directions, then the right operands of their second products; x (B, T, F);
-    states, h (D, B, P) and then memories (M, D, B, H), initial in and final out; out (B, T, D * P), written at valid
-    steps only; residuals (may be empty unless ``keep``); scratch; the plan's numbers; B, T, F, H, P, L, D; number of
-    pairs, shards, rows of the largest shard; keep.
+    states, h (D, B, P) and then memories (M, D, B, H), initial in and final out; out (B, T, D * P), written; residuals
+    (may be empty unless ``keep``); scratch; the plan's numbers; B, T, F, H, P, L, D; number of pairs, shards, rows of
+    the largest shard; keep.
     """
 
     @kernel(label=cell.__name__)

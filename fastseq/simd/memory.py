@@ -34,3 +34,17 @@ def clear(target, to, count, lanes):
     zero = splat(target, 0.0)
     for i in range(0, count, lanes):
         store(target, to + i, zero)
+
+
+@piece
+def clear_padding(target, at, row_size, size, length, steps, lanes):
+    """Write zeros to the first ``size`` elements of the rows from ``length`` to ``steps``; nothing else is written."""
+    zero = splat(target, 0.0)
+    for time in range(length, steps):
+        to, left = at + time * row_size, size
+        while left >= lanes:
+            store(target, to, zero)
+            to += lanes
+            left -= lanes
+        if left > 0:
+            store_head(target, to, zero, left)
