@@ -110,7 +110,7 @@ def launch(function: Any, work: float, *arguments: Any) -> Any:
     """Run a compiled kernel like `Kernel.launch`, which looks it up first."""
     if work < SHARED_WORK or threads.count == 1:
         return function(*arguments, 0)
-    return threads.run(function, arguments)
+    return threads.run(function, work, arguments)
 
 
 class _Ready(dict):

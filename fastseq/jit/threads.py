@@ -9,8 +9,8 @@ A kernel hands it a *task*, a piece of which each call does one share of the wor
 once, not once for each way to run it, and all ways run the same machine code.
 
 Which way is taken never changes a bit of a result (see `fastseq.sequence`), so the choice is free: in order for work
-too small to share, in a forked child (the parent's worker threads do not exist there) and, where the threading layer
-cannot be entered twice, while another thread is in it.
+too small to share, in a forked child (the parent's worker threads do not exist there), where the threading layer
+cannot be entered twice, while another thread is in it, and while others need the cores (see `fastseq.jit.crowding`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import numba
@@ -28,6 +29,7 @@ from numba.extending import intrinsic
 
 from fastseq import checks
 from fastseq.jit.cache import compiled
+from fastseq.jit.crowding import Crowding
 
 SHARED_WORK = 1_500_000
 """Floating-point operations below which a launch on several threads costs more than it saves."""
@@ -108,6 +110,7 @@ class _Threads:
     def __init__(self) -> None:
         self.count = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
         self.forked = False
+        self.crowding = Crowding()
         self._used = self._reentrant = False
         self._launcher = 0
         self._loop: Any = None
@@ -128,11 +131,16 @@ class _Threads:
             self._launcher = overload.library.get_pointer_to_function(overload.fndesc.llvm_cfunc_wrapper_name)
         return self._launcher
 
-    def run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        """Call a compiled kernel with the loop's address as its last argument, or 0 where threads are not safe now."""
+    def run(self, function: Callable[..., Any], work: float, arguments: tuple[Any, ...]) -> Any:
+        """Call a compiled kernel with the loop's address as its last argument, or 0 where threads are no good now."""
+        begin = perf_counter()
+        if self.crowding.alone(begin):
+            return function(*arguments, 0)
         if self._reentrant and not self.forked:
             numba.set_num_threads(self.count)
-            return function(*arguments, self._launcher)
+            result = function(*arguments, self._launcher)
+            self.crowding.note(id(function), work, begin, perf_counter())
+            return result
         if self.forked or not self._door.acquire(blocking=False):
             return function(*arguments, 0)
         try:
@@ -162,6 +170,7 @@ def set_num_threads(count: int) -> None:
     TypeError, ValueError
         If it is not an integer in that range.
     """
+    threads.crowding.forget()
     threads.count = checks.integer("count", count, 1, int(numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastseq as fs
-from fastseq import nn
+from fastseq import buffers, nn
 from tests import naive
 from tests.gradcheck import gradcheck
 
@@ -285,3 +285,17 @@ def test_cells_say_what_is_wrong(arguments, error, words):
     if len(arguments) == 2:
         with pytest.raises(TypeError, match=r"hx: expected a pair \(h_0, c_0\)"):
             nn.LSTMCell(3, 5)(*arguments)
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("make", [nn.LSTM, nn.GRU, nn.RNN])
+def test_what_lies_past_a_length_becomes_zero_whatever_the_memory_held(make, directions, rng, monkeypatch):
+    monkeypatch.setattr(buffers, "empty", lambda shape, dtype: np.full(shape, np.nan, dtype))
+    module = make(5, 21, bidirectional=directions == 2)
+    x = fs.Tensor(rng.standard_normal((9, 7, 5)).astype(F32), requires_grad=True)
+    lengths = np.array([3, 0, 7, 1, 6, 0, 2, 7, 5])
+    out = module(x, lengths=lengths)[0]
+    out.backward(np.ones(out.shape, F32))
+    valid = np.arange(7) < lengths[:, None]
+    for found in (out.numpy(), x.grad.numpy()):
+        assert (found[~valid] == 0).all() and np.isfinite(found).all() and found[valid].any()
