@@ -171,6 +171,16 @@ def rnn_step(x, h, w_ih, w_hh, b_ih, b_hh) -> tuple[list[float]]:
     return ([math.tanh(affine(u, x, w_ih, b_ih) + affine(u, h, w_hh, b_hh)) for u in range(len(h))],)
 
 
+def lstm_relu_step(x, h, c, w_ih, w_hh, b_ih, b_hh) -> tuple[list[float], list[float]]:
+    """One step of one row of an LSTM with the rectifier, gates in the order input, forget, cell, output."""
+    hidden, h_next, c_next = len(h), [], []
+    for unit in range(hidden):
+        z = [affine(g * hidden + unit, x, w_ih, b_ih) + affine(g * hidden + unit, h, w_hh, b_hh) for g in range(4)]
+        c_next.append(sigmoid(z[1]) * float(c[unit]) + sigmoid(z[0]) * max(0.0, z[2]))
+        h_next.append(sigmoid(z[3]) * max(0.0, c_next[-1]))
+    return h_next, c_next
+
+
 def rnn_relu_step(x, h, w_ih, w_hh, b_ih, b_hh) -> tuple[list[float]]:
     """One step of one row with the rectifier."""
     return ([max(0.0, affine(u, x, w_ih, b_ih) + affine(u, h, w_hh, b_hh)) for u in range(len(h))],)

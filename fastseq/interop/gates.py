@@ -63,7 +63,7 @@ class Cell(NamedTuple):
 
 #: Name in ``fastseq.nn`` (without peepholes, also in ``torch.nn``) to what is to be known.
 CELLS: dict[str, Cell] = {
-    "LSTM": Cell("ifgo", "ifgo", "iofg", "LSTM", "LSTM", 2),
+    "LSTM": Cell("ifgo", "ifgo", "iofg", "LSTM", "LSTM", 2, {"activation": "tanh"}),
     "PeepholeLSTM": Cell(
         "ifgo", "", "iofg", "LSTM", "", 2, vectors=("weight_ci", "weight_cf", "weight_co"), peepholes=("ifo", "iof")
     ),

@@ -17,7 +17,8 @@ def _settings(layer: Layer, backwards: bool) -> tuple[str, dict[str, Any], bool,
     if cell == "RNN":
         options["nonlinearity"] = layer.option("activation", "tanh", "tanh", "relu")
     else:
-        layer.option("activation", "tanh", "tanh")
+        found = layer.option("activation", "tanh", "tanh", *(["relu"] if cell == "LSTM" else []))
+        options |= {"activation": found} if cell == "LSTM" else {}
         layer.option("recurrent_activation", "sigmoid", "sigmoid")
     if cell == "GRU":
         options["reset_after"] = layer.option("reset_after", True, True, False)

@@ -130,7 +130,9 @@ def _recurrent(writing: Writing, layer: Any, x: str) -> str:
     if cell == "GRU":
         attributes["linear_before_reset"] = int(options["reset_after"])
     if cell == "RNN":
-        attributes["activations"] = [{"tanh": "Tanh", "relu": "Relu"}[options["nonlinearity"]]] * layer.num_directions
+        attributes["activations"] = [options["nonlinearity"].capitalize()] * layer.num_directions
+    if options.get("activation", "tanh") != "tanh":
+        attributes["activations"] = ["Sigmoid", "Relu", "Relu"] * layer.num_directions
     if graph.batch_first:
         x = graph.add("Transpose", x, perm=[1, 0, 2])
     initial = [[""] * count] * layer.num_layers

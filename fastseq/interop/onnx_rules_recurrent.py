@@ -75,6 +75,8 @@ def recurrent(reading: Reading, node: Node, inputs: list[Any]) -> list[Any]:
         if not cell:
             reading.fail("no peepholes", "some")
     options = _options(reading, node.operator, count)
+    if p is not None and options:
+        reading.fail("activations Sigmoid, Tanh, Tanh beside peepholes", f"{node.attributes['activations']}")
     flow = read(reading, "X", x)
     if flow.axes == "BTF" and layout == 0:
         if not reading.time_first:
@@ -125,6 +127,8 @@ def _options(reading: Reading, cell: str, count: int) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if cell == "RNN" and given == ["Relu"] * count:
         options["nonlinearity"] = "relu"
+    elif cell == "LSTM" and given == ["Sigmoid", "Relu", "Relu"] * count:
+        options["activation"] = "relu"
     elif given != usual * count:
         reading.fail(f"activations {usual * count}", f"{given}")
     if cell == "GRU":

@@ -98,6 +98,8 @@ def _check_counterpart(name: str, layer: Module) -> None:
         raise checks.value_error(
             f"{name} (GRU)", "reset_after=True, the only GRU that PyTorch has", "reset_after=False"
         )
+    if cell == "LSTM" and options_of(layer)["activation"] != "tanh":
+        raise checks.value_error(f"{name} (LSTM)", "activation='tanh', the only one that PyTorch has", "'relu'")
 
 
 def to_torch(model: Module) -> OrderedDict[str, Any]:

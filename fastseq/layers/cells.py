@@ -23,7 +23,7 @@ class LSTM(RecurrentLayer):
     units
         H.
     activation
-        ``"tanh"``, which the fused kernel computes.
+        ``"tanh"`` or ``"relu"``, which fused kernels compute.
     recurrent_activation
         ``"sigmoid"``.
     use_bias
@@ -57,13 +57,13 @@ class LSTM(RecurrentLayer):
         **options: Any,
     ) -> None:
         super().__init__(units, use_bias=use_bias, **options)
-        self.activation = checks.choice("activation", activation, ("tanh",))
+        self.activation = checks.choice("activation", activation, ("tanh", "relu"))
         self.recurrent_activation = checks.choice("recurrent_activation", recurrent_activation, ("sigmoid",))
         self.unit_forget_bias = checks.boolean("unit_forget_bias", unit_forget_bias)
         self.use_cudnn = use_cudnn
 
     def _fused(self, inputs: int) -> Recurrent:
-        return nn.LSTM(inputs, self.units, bias=self.use_bias, dtype=self.dtype)
+        return nn.LSTM(inputs, self.units, bias=self.use_bias, activation=self.activation, dtype=self.dtype)
 
     def _bias_start(self) -> Any:
         if not self.unit_forget_bias:

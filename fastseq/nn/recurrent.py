@@ -14,6 +14,7 @@ from fastseq.autograd.recurrent import PackedLayer, kernels_of, recurrent
 from fastseq.autograd.tensor import Tensor
 from fastseq.cells.lstm import LSTMWeights
 from fastseq.cells.lstm_projected import ProjectedWeights
+from fastseq.cells.lstm_relu import ReluLSTMWeights
 from fastseq.nn import functional, init
 from fastseq.nn.module import Module, Parameter
 from fastseq.nn.packed import PackedSequence
@@ -337,6 +338,9 @@ class LSTM(WithMemory):
         Whether a second direction reads each row from its last valid step to its first.
     proj_size
         P, the size that h is projected to, less than H; 0 for no projections.
+    activation
+        What squashes the candidate and the memory: "tanh", or "relu" (`fastseq.cells.lstm_relu`), which Keras offers,
+        PyTorch does not; without projections only.
     dtype
         float32 or float64.
 
@@ -349,7 +353,7 @@ class LSTM(WithMemory):
     """
 
     cell = LSTMWeights
-    _config = (*WithMemory._config[:-1], "proj_size", "dtype")
+    _config = (*WithMemory._config[:-1], "proj_size", "activation", "dtype")
 
     def __init__(
         self,
@@ -362,9 +366,15 @@ class LSTM(WithMemory):
         bidirectional: bool = False,
         proj_size: int = 0,
         *,
+        activation: str = "tanh",
         dtype: DTypeLike = np.float32,
     ) -> None:
         self.proj_size = checks.integer("proj_size", proj_size, 0)
+        self.activation = checks.choice("activation", activation, ("tanh", "relu"))
+        if activation == "relu":
+            if self.proj_size:
+                raise checks.value_error("activation", "'tanh' where there are projections", activation)
+            self.cell = ReluLSTMWeights  # type: ignore[misc, assignment]
         if self.proj_size:
             if self.proj_size >= checks.integer("hidden_size", hidden_size, 1):
                 raise checks.value_error("proj_size", f"less than hidden_size = {hidden_size}", proj_size)

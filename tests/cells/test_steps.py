@@ -8,6 +8,7 @@ import pytest
 from fastseq.cells import contract
 from fastseq.cells.gru import GRUWeights
 from fastseq.cells.gru_reset_before import GRUResetBeforeWeights
+from fastseq.cells.lstm_relu import ReluLSTMWeights
 from fastseq.cells.minimal import MinGRUWeights, MinLSTMWeights
 from fastseq.cells.peephole import PeepholeWeights
 from fastseq.cells.rnn import ReluWeights, TanhWeights
@@ -22,6 +23,7 @@ CELLS = {
     "minGRU": (MinGRUWeights, naive.min_gru_step),
     "minLSTM": (MinLSTMWeights, naive.min_lstm_step),
     "peephole": (PeepholeWeights, naive.peephole_step),
+    "LSTM relu": (ReluLSTMWeights, naive.lstm_relu_step),
 }
 each_cell = pytest.mark.parametrize("name", CELLS)
 

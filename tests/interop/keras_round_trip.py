@@ -24,6 +24,7 @@ MAKERS = {
     "gru": lambda **o: layers.GRU(5, **o),
     "gru_before": lambda **o: layers.GRU(5, reset_after=False, **o),
     "rnn": lambda **o: layers.SimpleRNN(5, **o),
+    "lstm_relu": lambda **o: layers.LSTM(5, activation="relu", **o),
     "rnn_relu": lambda **o: layers.SimpleRNN(5, activation="relu", **o),
 }
 

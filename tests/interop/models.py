@@ -12,6 +12,7 @@ from fastseq import nn
 #: Recurrent layers by name, with the options that choose their equations; all of those that there are.
 CELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "lstm": ("LSTM", {}),
+    "lstm_relu": ("LSTM", {"activation": "relu"}),
     "peephole": ("PeepholeLSTM", {}),
     "gru": ("GRU", {}),
     "gru_before": ("GRU", {"reset_after": False}),

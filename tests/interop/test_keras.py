@@ -130,7 +130,9 @@ def branch(layers, config):
 
 
 REFUSED = {
-    "activation": (set_option("lstm", "activation", "relu"), r"activation='tanh' in layer 'lstm' \(LSTM\), got 'relu'"),
+    "activation": (
+        set_option("lstm", "activation", "elu"), r"activation='tanh' or 'relu' in layer 'lstm' \(LSTM\), got 'elu'",
+    ),
     "hard sigmoid": (set_option("lstm", "recurrent_activation", "hard_sigmoid"), "recurrent_activation='sigmoid' in"),
     "backwards": (set_option("lstm", "go_backwards", True), "go_backwards=False in layer 'lstm'"),
     "stateful": (set_option("lstm", "stateful", True), "stateful=False in layer 'lstm'"),

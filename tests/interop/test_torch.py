@@ -241,5 +241,7 @@ def test_what_torch_does_not_have_does_not_go_there():
     model = nn.Sequential(recurrent("gru_before", 3, 4))
     with pytest.raises(ValueError, match=re.escape("0 (GRU): expected reset_after=True")):
         to_torch(model)
+    with pytest.raises(ValueError, match=re.escape("model (LSTM): expected activation='tanh'")):
+        to_torch(recurrent("lstm_relu", 3, 4))
     with pytest.raises(TypeError, match="model: expected a Module"):
         to_torch({})

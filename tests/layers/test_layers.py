@@ -393,7 +393,7 @@ def test_penalties(rng):
     [
         (lambda: layers.LSTM(4, untis=3), TypeError, "LSTM: expected arguments among units, activation.*got 'untis'"),
         (lambda: layers.LSTM(0), ValueError, "units: expected an integer >= 1, got 0"),
-        (lambda: layers.LSTM(4, activation="relu"), ValueError, "activation: expected one of 'tanh'"),
+        (lambda: layers.LSTM(4, activation="elu"), ValueError, "activation: expected one of 'tanh', 'relu'"),
         (lambda: layers.GRU(4, recurrent_activation="tanh"), ValueError, "recurrent_activation: expected one of 'sig"),
         (lambda: layers.SimpleRNN(4, activation="sigmoid"), ValueError, "activation: expected one of 'tanh', 'relu'"),
         (lambda: layers.LSTM(4, kernel_constraint="norm"), ValueError, "kernel_constraint: expected one of 'non_neg'"),

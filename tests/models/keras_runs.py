@@ -108,6 +108,7 @@ for _kind in ("LSTM", "GRU", "SimpleRNN"):
         STEPS,
     )
 add("LSTM no bias", lambda L: [L.LSTM(5, use_bias=False), L.Dense(1, use_bias=False)])
+add("LSTM relu", lambda L: [L.LSTM(5, activation="relu"), L.Dense(1)])
 add("SimpleRNN relu", lambda L: [L.SimpleRNN(5, activation="relu"), L.Dense(1)])
 for _mode in ("sum", "ave", "mul"):
     add(f"merge {_mode}", lambda L, m=_mode: [L.Bidirectional(L.LSTM(3), merge_mode=m), L.Dense(1)])

@@ -20,11 +20,14 @@ KINDS = {
     "GRU before": (nn.GRU, {"reset_after": False}, naive.gru_reset_before_step, 3),
     "RNN": (nn.RNN, {}, naive.rnn_step, 1),
     "RNN relu": (nn.RNN, {"nonlinearity": "relu"}, naive.rnn_relu_step, 1),
+    "LSTM relu": (nn.LSTM, {"activation": "relu"}, naive.lstm_relu_step, 4),
     "PeepholeLSTM": (nn.PeepholeLSTM, {}, naive.peephole_step, 4),
     "MinGRU": (nn.MinGRU, {}, naive.min_gru_step, 2),
     "MinLSTM": (nn.MinLSTM, {}, naive.min_lstm_step, 3),
 }
-each_kind = pytest.mark.parametrize("kind", KINDS)
+# Kernels of rare kinds take long to compile.
+RARE = {"LSTM relu", "RNN relu", "MinLSTM"}
+each_kind = pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.slow] * (k in RARE)) for k in KINDS])
 
 
 def layer(kind: str, *sizes: int, seed: int = 0, dtype=F64, **options) -> nn.Module:
@@ -196,7 +199,9 @@ def test_the_rectifier_is_exact_for_whole_numbers(rng):
         np.testing.assert_array_equal(out.numpy()[:, t], now)
 
 
-@each_kind
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=[pytest.mark.slow] * (k not in {"GRU", "RNN", "PeepholeLSTM"})) for k in KINDS]
+)
 def test_a_nan_stays_in_its_row_and_is_seen_in_gradients(kind, rng):
     module = layer(kind, 2, 19, dtype=F32)
     x = rng.standard_normal((5, 6, 2)).astype(F32)

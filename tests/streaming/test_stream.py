@@ -38,6 +38,7 @@ NETS = {
     "minimal": (lambda: nn.MinGRU(3, 50, num_layers=2), 3, F32),
     "projected": (lambda: nn.Sequential(nn.LSTM(3, 50, 2, proj_size=20), nn.Linear(20, 2)), 3, F32),
     "layer norm": (lambda: nn.LayerNormLSTM(3, 20, num_layers=2), 3, F32),
+    "rectified": (lambda: nn.LSTM(3, 20, num_layers=2, activation="relu"), 3, F32),
     "peephole": (lambda: nn.PeepholeLSTM(3, 20, num_layers=2), 3, F32),
     "tagger": (lambda: nn.Tagger(nn.Sequential(nn.GRU(3, 9), nn.ReLU()), 9, 4, dropout=0.5), 3, F32),
     "dense": (lambda: nn.Sequential(nn.Linear(6, 130), nn.Sigmoid(), nn.Linear(130, 2)), 6, F32),
@@ -66,7 +67,7 @@ def build(name: str) -> tuple[nn.Module, int, type]:
     return make().eval(), features, dtype
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "rectified")) for n in NETS])
 def test_a_stream_gives_the_bits_of_the_batch(name, rng):
     net, features, dtype = build(name)
     x = rng.standard_normal((3, 20, features)).astype(dtype)
