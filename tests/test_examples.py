@@ -26,6 +26,7 @@ EXPECTED = {
     "transcribe_speech.py": r"BiLSTM with CTC +label error rate \d\.\d{3}, whole conversations right \d\.\d{3}",
     "translate_dates.py": r"all +[01]\.\d{3} +[01]\.\d{3}",
 }
+SLOW = {"compare_models.py", "transcribe_speech.py"}  # the former is ``fastseq compare``, which has tests of its own
 WITHOUT_PICTURE = {"classify_sequences.py", "score_many.py", "stream_sensor.py"}
 
 
@@ -36,7 +37,7 @@ def test_every_example_is_listed():
     assert all(f"`{name}`" in readme for name in scripts)
 
 
-@pytest.mark.parametrize("name", sorted(EXPECTED))
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in sorted(EXPECTED)])
 def test_example(name, tmp_path):
     extra = ["--plot", str(tmp_path / "plot.png")] if name not in WITHOUT_PICTURE else []
     done = subprocess.run(

@@ -16,6 +16,7 @@ import numpy as np
 import fastseq as fs
 from fastseq import nn
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs in the background inherits that it is ignored
 rng = np.random.default_rng(0)
 x = rng.standard_normal((256, 60, 16), dtype=np.float32)  # a step takes milliseconds: most signals come in a kernel
 y = rng.standard_normal((256, 1), dtype=np.float32)
