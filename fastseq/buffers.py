@@ -1,7 +1,7 @@
 """Memory for reuse: fresh pages from the system cost more than the work that is done on them.
 
-Three kinds: buffers that are taken from the *pool* and given back by hand; *scratch*, one buffer per thread; and arrays
-for users (`empty`, `zeros`), whose memory is lent again when nobody holds them any more.
+Two kinds: *scratch*, one buffer per thread; and arrays (`aligned`, `empty`, `zeros`) whose memory is lent again when
+nobody holds them any more.
 """
 
 from __future__ import annotations
@@ -25,52 +25,20 @@ def _fresh(nbytes: int) -> np.ndarray:
     return raw[skip : skip + nbytes]
 
 
-class Pool:
-    """Buffers by size. Lists are popped and appended to, which threads may do at once.
+def rounded(nbytes: int) -> int:
+    """Return a number of bytes rounded up to steps of an eighth of a power of two, so that like sizes share.
 
     Parameters
     ----------
-    kept
-        How many buffers of a size are kept.
-    sizes
-        Of how many sizes.
-    limit
-        How many bytes in all.
+    nbytes
+        The number.
     """
-
-    def __init__(self, kept: int = 4, sizes: int = 32, limit: int = 1 << 30) -> None:
-        self._kept, self._sizes, self._limit = kept, sizes, limit
-        self._free: dict[int, list[np.ndarray]] = {}
-
-    @staticmethod
-    def rounded(size: int) -> int:
-        """Return a number of bytes rounded up to steps of an eighth of a power of two, so that like sizes share."""
-        step = 1 << max(6, size.bit_length() - 4)
-        return -(-size // step) * step or 64
-
-    def take(self, size: int, dtype: Any) -> np.ndarray:
-        """Return an uninitialised flat array of ``size`` bytes, which must be `rounded`; it begins on a cache line."""
-        try:
-            return self._free[size].pop().view(dtype)
-        except (KeyError, IndexError):
-            return _fresh(size).view(dtype)
-
-    def give(self, buffer: np.ndarray) -> None:
-        """Hand a buffer back; nobody may use it afterwards."""
-        size = buffer.nbytes
-        if len(self._free) > self._sizes or (size > LARGE and self.size() + size > self._limit):
-            self._free.clear()
-        same = self._free.setdefault(size, [])
-        if len(same) < self._kept and size <= self._limit:
-            same.append(buffer.view(np.uint8))
-
-    def size(self) -> int:
-        """Return how many bytes wait here."""
-        return sum([size * len(same) for size, same in list(self._free.items())])
+    step = 1 << max(6, nbytes.bit_length() - 4)
+    return -(-nbytes // step) * step or 64
 
 
 class Lender:
-    """Memory of users' arrays: whoever lent it looks whether anybody still refers to it, and lends it again.
+    """Memory of arrays: whoever lent it looks whether anybody still refers to it, and lends it again.
 
     Views of views refer to the array at the bottom, which owns the memory; so that one's references count all users.
     Buffers wait in queues by size: the one that was lent longest ago is looked at first.
@@ -86,12 +54,13 @@ class Lender:
         How many bytes are known in all.
     """
 
-    def __init__(self, kept: int = 8, sizes: int = 32, limit: int = 1 << 29) -> None:
+    def __init__(self, kept: int = 8, sizes: int = 64, limit: int = 1 << 30) -> None:
         self._kept, self._sizes, self._limit = kept, sizes, limit
         self._known: dict[int, deque[np.ndarray]] = {}
 
-    def lend(self, size: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """Return an uninitialised array over a buffer of ``size`` bytes that nobody uses."""
+    def lend(self, nbytes: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """Return an uninitialised array of ``nbytes`` bytes, on a cache line, in a buffer that nobody uses."""
+        size = rounded(nbytes)
         same = self._known.get(size)
         if same is None:
             same = self._known[size] = deque()
@@ -141,7 +110,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
     if size < LARGE:
         return np.empty(shape, dtype)
-    return lender.lend(Pool.rounded(size), shape, dtype)
+    return lender.lend(size, shape, dtype)
 
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -162,7 +131,7 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 def aligned(size: int, dtype: Any) -> np.ndarray:
-    """Return an uninitialised flat array that begins on a cache line, however small; see `empty`.
+    """Return an uninitialised flat array that begins on a cache line, in lent memory however small it is.
 
     Parameters
     ----------
@@ -172,10 +141,7 @@ def aligned(size: int, dtype: Any) -> np.ndarray:
         Their type.
     """
     dtype = np.dtype(dtype)
-    nbytes = size * dtype.itemsize
-    if nbytes < LARGE:
-        return _fresh(nbytes).view(dtype)
-    return lender.lend(Pool.rounded(nbytes), (size,), dtype)
+    return lender.lend(size * dtype.itemsize, (size,), dtype)
 
 
 class Scratch(threading.local):
@@ -192,6 +158,5 @@ class Scratch(threading.local):
         return found
 
 
-pool = Pool()
 lender = Lender()
 scratch = Scratch()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 
@@ -53,9 +52,6 @@ def digests() -> list[np.ndarray]:
 def passes(at_end: bool, dtype: str) -> int:
     """Run with every array guarded."""
     own = GuardedNumpy(at_end)
-    buffers.pool = SimpleNamespace(
-        rounded=lambda size: size, take=lambda size, kind: own.empty(size // kind.itemsize, kind), give=lambda b: None
-    )
     buffers.empty = buffers.scratch = buffers.aligned = ops_norm.empty = ops_feedforward.empty = own.empty
     buffers.zeros = own.zeros
     for module in (ops_attention, ops_embedding, ops_feedforward, ops_norm, dense):

@@ -11,7 +11,6 @@ import itertools
 import json
 import mmap
 import sys
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -76,12 +75,7 @@ def passes(at_end: bool, kinds: dict[str, list[tuple[int, int]]], dtype: Any) ->
     from fastseq.sequence import workspace
 
     own = GuardedNumpy(at_end)
-    pool = SimpleNamespace(
-        rounded=lambda size: size,
-        take=lambda size, kind: own.empty(size // kind.itemsize, kind),
-        give=lambda buffer: None,
-    )
-    buffers.pool, buffers.scratch, buffers.aligned, recurrent.np = pool, own.empty, own.empty, own
+    buffers.scratch, buffers.aligned, recurrent.np = own.empty, own.empty, own
     buffers.empty, buffers.zeros = own.empty, own.zeros
     plan_batch = workspace.plan_batch
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fastseq import buffers
-from fastseq.buffers import LARGE, Lender, Pool, aligned, scratch
+from fastseq.buffers import LARGE, Lender, aligned, rounded, scratch
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -27,53 +27,26 @@ def test_aligned_arrays_begin_on_a_cache_line(size, dtype):
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
-def test_the_pool_gives_back_what_it_got():
-    pool = Pool()
-    size = pool.rounded(4000)
-    first = pool.take(size, F32)
-    assert first.nbytes == size >= 4000 and first.dtype == F32 and first.ctypes.data % 64 == 0
+def test_flat_arrays_use_memory_again(monkeypatch):
+    monkeypatch.setattr(buffers, "lender", Lender())
+    first = aligned(1000, F32)
+    assert first.nbytes == 4000 and first.dtype == F32 and first.ctypes.data % 64 == 0
     place = first.ctypes.data
-    pool.give(first)
-    again = pool.take(size, F64)
-    assert again.ctypes.data == place and again.dtype == F64 and again.nbytes == size
-    other = pool.take(size, F64)
+    del first
+    again = aligned(500, F64)
+    assert again.ctypes.data == place and again.dtype == F64 and again.nbytes == 4000
+    other = aligned(500, F64)
     assert not np.shares_memory(again, other), "a buffer has one user at a time"
 
 
 @pytest.mark.parametrize("dtype", [F32, F64])
-def test_the_pool_rounds_sizes_up_by_little(dtype):
-    pool = Pool()
+def test_sizes_are_rounded_up_by_little(dtype):
     for size in [0, 1, 15, 16, 17, 100, 1000, 4097, 123_457, 1_000_003]:
-        buffer = pool.take(pool.rounded(size * dtype.itemsize), dtype)
-        assert buffer.size >= size and buffer.dtype == dtype and buffer.ndim == 1
-        assert buffer.nbytes <= max(128, 1.13 * size * dtype.itemsize + 64)
+        found = rounded(size * dtype.itemsize)
+        assert size * dtype.itemsize <= found <= max(128, 1.13 * size * dtype.itemsize + 64)
+        buffer = aligned(size, dtype)
+        assert buffer.size == size and buffer.dtype == dtype and buffer.ndim == 1
         buffer[:] = 1  # all of it is there
-
-
-def test_the_pool_keeps_few():
-    pool = Pool(kept=2, sizes=3)
-    for size in range(1, 20):
-        for buffer in [pool.take(size * 4096, F32) for _ in range(5)]:
-            pool.give(buffer)
-    assert len(pool._free) <= 4
-    assert all(len(same) <= 2 for same in pool._free.values())
-
-
-def test_threads_never_share_a_buffer():
-    pool = Pool()
-    problems = []
-
-    def work(mark: int) -> None:
-        for _ in range(300):
-            buffer = pool.take(512, F64)
-            buffer[:] = mark
-            time.sleep(0)
-            if not (buffer == mark).all():
-                problems.append(mark)
-            pool.give(buffer)
-
-    in_threads(work, 4)
-    assert not problems
 
 
 def test_scratch_is_the_threads_own():
@@ -95,16 +68,6 @@ def test_scratch_grows_and_stays():
     assert scratch(10, F32) is first
     assert scratch(first.size + 1, F32).size > first.size
     assert not np.shares_memory(scratch(10, F32), scratch(10, F64))
-
-
-def test_the_pool_keeps_no_more_bytes_than_its_limit():
-    pool = Pool(limit=5 * LARGE)
-    size = pool.rounded(2 * LARGE)
-    for buffer in [pool.take(size, F32) for _ in range(4)]:
-        pool.give(buffer)
-        assert pool.size() <= 5 * LARGE
-    pool.give(pool.take(pool.rounded(6 * LARGE), F32))
-    assert pool.size() <= 5 * LARGE
 
 
 @pytest.mark.parametrize("make", [buffers.empty, buffers.zeros])
@@ -158,9 +121,11 @@ def test_arrays_in_use_are_never_lent_again_and_few_are_known():
     whole = lender.lend(13 * LARGE, (13 * LARGE,), np.dtype(np.uint8))
     whole[:] = 1
     assert lender.size() <= 12 * LARGE and (whole == 1).all()
-    for size in range(1, 100):
-        lender.lend(64 * size, (size,), F32)
-    assert len(lender._known) <= 34
+    lender = Lender(kept=2, sizes=3)
+    for size in range(1, 20):
+        _ = [lender.lend(size * 4096, (size,), F32) for _ in range(5)]
+    assert len(lender._known) <= 4
+    assert all(len(same) <= 2 for same in lender._known.values())
 
 
 def test_threads_never_share_an_array():

@@ -30,7 +30,7 @@ def kernels_of(cell: Any) -> tuple[jit.Kernel, jit.Kernel]:
 class Call(NamedTuple):
     """What follows from the sizes of a layer and a plan.
 
-    Sizes of buffers (residuals and d_panels in bytes), the work of the two kernels in floating-point operations, and
+    Sizes of buffers in elements, the work of the two kernels in floating-point operations, and
     the numbers that both take.
     """
 
@@ -47,7 +47,6 @@ class Call(NamedTuple):
 def _call(
     layout: workspace.Layout,
     directions: int,
-    itemsize: int,
     batch: int,
     steps: int,
     pairs: int,
@@ -63,8 +62,8 @@ def _call(
     # One row cannot be shared; of its backward pass, the products over all its steps can, if they are worth a launch.
     alone = tasks == 1
     return Call(
-        buffers.pool.rounded(workspace.residuals_size(layout, pairs) * directions * itemsize),
-        buffers.pool.rounded(panels * directions * itemsize),
+        workspace.residuals_size(layout, pairs) * directions,
+        panels * directions,
         tasks * workspace.forward_scratch_size(layout, largest),
         max(tasks * workspace.backward_scratch_size(layout, largest), merged),
         0.0 if alone else work,
@@ -214,7 +213,7 @@ class PackedLayer:
             return self._dense[key]
         plan = workspace.plan_batch(lengths, batch, steps, threads)
         call = _call(
-            self.layout, len(self.directions), self.dtype.itemsize, batch, steps,
+            self.layout, len(self.directions), batch, steps,
             plan.pairs, plan.shards, plan.largest, threads,
         )  # fmt: skip
         if lengths is None:
@@ -296,7 +295,7 @@ def recurrent(
         if given is not None:
             state[...] = given._data
     out = buffers.empty((batch, steps, directions * layout.outputs), dtype)
-    residuals = buffers.pool.take(call.residuals, dtype) if keep else layer.empty
+    residuals = buffers.aligned(call.residuals, dtype) if keep else layer.empty
     x_flat = x._data.ravel()
     gates, columns = layer.panels(keep)
     forward.launch(
@@ -313,7 +312,7 @@ def recurrent(
             if d_given is not None:
                 d_state[...] = d_given
         d_out = buffers.zeros(out.shape, dtype) if grads[0] is None else grads[0]
-        d_panels = buffers.pool.take(call.d_panels, dtype)
+        d_panels = buffers.aligned(call.d_panels, dtype)
         d_x = buffers.empty(x._data.shape, dtype) if want_x else layer.empty
         d_parameters = buffers.empty((layer.gradients_size,), dtype)
         backward.launch(
@@ -321,8 +320,6 @@ def recurrent(
             d_parameters, buffers.scratch(call.backward_scratch, dtype), plan.numbers, *call.sizes,
             threads, want_x, layer.order, layer.biases,
         )  # fmt: skip
-        buffers.pool.give(residuals)
-        buffers.pool.give(d_panels)
         d_initial = [d_states[j] for j, state in enumerate(initial) if state is not None]
         return (d_x if want_x else None, *d_initial, *layer.split(d_parameters))
 
