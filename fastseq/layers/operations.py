@@ -111,12 +111,11 @@ class GetItem(Layer):
 
 
 def _read(part: Any) -> Any:
-    if isinstance(part, list):
-        return slice(*[None if n is None else checks.integer("key", n) for n in part])
+    if isinstance(part, (list, slice)):
+        ends = part if isinstance(part, list) else [part.start, part.stop, part.step]
+        return slice(*[None if n is None else checks.integer("key", n) for n in ends])
     if part is None or part is Ellipsis or part == "...":
         return Ellipsis if part == "..." else part
-    if isinstance(part, slice):
-        return slice(*[None if n is None else checks.integer("key", n) for n in (part.start, part.stop, part.step)])
     return checks.integer("key", part)
 
 

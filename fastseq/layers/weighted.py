@@ -67,7 +67,8 @@ class Weighted(Module):
         parameter = Parameter(np.zeros(sizes, self.dtype if dtype is None else checks.float_dtype("dtype", dtype)))
         parameter.requires_grad = checks.boolean("trainable", trainable)
         drawn = initializers.get("initializer", "glorot_uniform" if initializer is None else initializer)
-        label = name or f"weight_{len(self.weights_built)}" if len(self.weights_built) else name or "weight"
+        count = len(self.weights_built)
+        label = name or (f"weight_{count}" if count else "weight")
         found = stored_as(label, parameter, drawn, regularizers.get("regularizer", regularizer))
         found.constraint = constraints.get("constraint", constraint)
         self.weights_built.append(found)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastseq import checks
-from fastseq.autograd import ops
+from fastseq.autograd import no_grad, ops
 from fastseq.autograd.operands import array
 from fastseq.autograd.tensor import Tensor
 from fastseq.layers.activations import logits_of
@@ -89,9 +89,9 @@ class Loss:
         values = self.call(truth, prediction)
         if not isinstance(values, Tensor):
             raise checks.kind_error("loss", "a function that returns a Tensor", values)
-        factors = None if sample_weight is None else _spread("sample_weight", array(sample_weight), values)
+        factors = None if sample_weight is None else spread("sample_weight", array(sample_weight), values)
         if mask is not None and values.ndim >= 2:
-            valid = _spread("mask", np.asarray(mask, bool), values)
+            valid = spread("mask", np.asarray(mask, bool), values)
             values = ops.where(valid, values, values.dtype.type(0))
             if self.reduction == "mean_with_sample_weight":
                 factors = valid if factors is None else factors * valid
@@ -106,6 +106,18 @@ class Loss:
             total = float(factors.sum())
             return ops.sum(values) * (1.0 / total if total else 0.0)
         return ops.sum(values) if self.reduction == "sum" else ops.mean(values)
+
+    def values(self, y_true: Array, y_pred: Array) -> Array:
+        """Return one value per sample, without gradients.
+
+        Parameters
+        ----------
+        y_true, y_pred
+            Truth and prediction.
+        """
+        prediction = Tensor(y_pred)
+        with no_grad():
+            return np.asarray(self.call(self.fitted(y_true, prediction), prediction)._data)
 
     def fitted(self, y_true: Array, y_pred: Tensor) -> Array:
         """Return the truth in the prediction's shape, where they differ by an axis of length 1 at the end.
@@ -143,8 +155,23 @@ def _without_padding(truth: Array, prediction: Tensor, mask: Array) -> tuple[Arr
     return np.where(wide(truth.ndim), truth, truth.dtype.type(0)), kept
 
 
-def _spread(argument: str, factors: Array, values: Tensor) -> Array:
-    """Return factors per sample, or per step, in the shape of the values."""
+def spread(argument: str, factors: Array, values: Tensor | Array) -> Array:
+    """Return factors per sample, or per step, in the shape of the values.
+
+    Parameters
+    ----------
+    argument
+        The name to use in messages.
+    factors
+        (N,), or of the values' shape, or with one more axis of length 1.
+    values
+        (N, ...)
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+    """
     wanted = tuple(values.shape)
     if factors.ndim == len(wanted) + 1 and factors.shape[-1] == 1:
         factors = factors[..., 0]

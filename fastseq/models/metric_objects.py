@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastseq import checks
-from fastseq.autograd import no_grad
-from fastseq.autograd.tensor import Tensor
 from fastseq.models import losses
 from fastseq.models.accuracies import binary_accuracy, fitted
 from fastseq.models.metrics import Metric, _binary_values, mean
@@ -149,9 +147,7 @@ class _Crossentropy(Metric):
 
     def measure(self, y_true: Array, y_pred: Array, weights: Any = None) -> float:
         """Return the number over all samples, see `Metric.measure`."""
-        prediction = Tensor(y_pred)
-        with no_grad():
-            return mean(np.asarray(self._loss.call(self._loss.fitted(y_true, prediction), prediction)._data), weights)
+        return mean(self._loss.values(y_true, y_pred), weights)
 
 
 class BinaryCrossentropy(_Crossentropy):

@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastseq import checks
-from fastseq.autograd import no_grad
 from fastseq.autograd.conversion import as_array
-from fastseq.autograd.tensor import Tensor
 from fastseq.models import losses
 from fastseq.models.accuracies import (
     accuracy,
@@ -23,6 +21,7 @@ from fastseq.models.accuracies import (
     fitted,
     sparse_categorical_accuracy,
 )
+from fastseq.models.loss import spread
 from fastseq.training import metrics
 
 Array = NDArray[Any]
@@ -46,12 +45,7 @@ def mean(values: Array, weights: Any = None) -> float:
     """
     if weights is None:
         return float(values.mean(dtype=np.float64))
-    factors = np.asarray(weights, np.float64)
-    if factors.shape == (*values.shape, 1):
-        factors = factors[..., 0]
-    if factors.shape != values.shape[: factors.ndim]:
-        raise checks.value_error("sample_weight", f"shape {values.shape} or {values.shape[:1]}", factors)
-    factors = np.broadcast_to(factors.reshape(factors.shape + (1,) * (values.ndim - factors.ndim)), values.shape)
+    factors = spread("sample_weight", np.asarray(weights, np.float64), values)
     total = factors.sum()
     return float((values * factors).sum() / total) if total else 0.0
 
@@ -174,13 +168,7 @@ class Metric:
 
 def _loss_values(name: str) -> Callable[[Array, Array], Array]:
     """Return a function that gives a loss's values."""
-
-    def values(y_true: Array, y_pred: Array) -> Array:
-        loss, prediction = losses.get(name), Tensor(y_pred)
-        with no_grad():
-            return np.asarray(loss.call(loss.fitted(y_true, prediction), prediction)._data)
-
-    return values
+    return lambda y_true, y_pred: losses.get(name).values(y_true, y_pred)
 
 
 def _binary_values(y_true: Array, y_pred: Array, threshold: float = 0.5) -> Array:

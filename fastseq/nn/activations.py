@@ -11,7 +11,7 @@ from fastseq.nn.module import Module
 
 
 class Identity(Module):
-    """Return the x."""
+    """Return the input."""
 
     def forward(self, input: Any) -> Any:
         """Return the input, any shape."""

@@ -18,7 +18,7 @@ from fastseq.nn import init
 from fastseq.nn.linear import Linear
 from fastseq.nn.masks import Mask, lone_mask, mask_of
 from fastseq.nn.module import Module, Parameter
-from fastseq.nn.tokens import batched, lone_length, row_lengths, tokens_of
+from fastseq.nn.tokens import as_given, batched, lone_length, row_lengths, tokens_of
 
 
 class MultiheadAttention(Module):
@@ -225,11 +225,7 @@ class MultiheadAttention(Module):
         out = tokens.padded(found)
         if need_weights and average_attn_weights:
             kept = ops.mean(kept, 1)
-        if single:
-            out, kept = ops.reshape(out, out.shape[1:]), ops.reshape(kept, kept.shape[1:]) if need_weights else kept
-        elif not self.batch_first:
-            out = ops.transpose(out, 0, 1)
-        return out, kept if need_weights else None
+        return as_given(out, single, self.batch_first), as_given(kept, single) if need_weights else None
 
     def attend(self, x: Tensor, rows: Rows, k_rows: Rows, mask: Mask, keep: bool = False) -> tuple[Tensor, Tensor]:
         """Let tokens look at one another.

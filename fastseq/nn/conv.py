@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastseq import checks
-from fastseq.autograd import ops
 from fastseq.autograd.operands import array
 from fastseq.autograd.ops_conv import conv1d_rows
 from fastseq.autograd.tensor import Tensor
 from fastseq.nn import init
 from fastseq.nn.module import Module, Parameter
-from fastseq.nn.tokens import batched, lone_length
+from fastseq.nn.tokens import as_given, batched, lone_length
 
 MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -204,7 +203,7 @@ class Conv1d(Module):
             rows, self.weight, self.bias, valid, outputs, max(0, count) if steps else 0, before, self.stride,
             self.dilation, self.groups,
         )  # fmt: skip
-        return ops.reshape(out, out.shape[1:]) if alone else out
+        return as_given(out, alone)
 
 
 def padded_rows(

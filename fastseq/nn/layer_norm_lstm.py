@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import DTypeLike
-
 from fastseq.cells.lstm_layer_norm import LayerNormWeights
 from fastseq.nn import init
 from fastseq.nn.recurrent import WithMemory
@@ -46,27 +43,9 @@ class LayerNormLSTM(WithMemory):
 
     cell = LayerNormWeights
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = True,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        *,
-        dtype: DTypeLike = np.float32,
-    ) -> None:
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype=dtype)
-        self._reset_norms()
-
     def reset_parameters(self) -> None:
         """Draw the weights anew; gains become ones, biases zeros."""
         super().reset_parameters()
-        self._reset_norms()
-
-    def _reset_norms(self) -> None:
         for name, parameter in self.named_parameters():
             if name.startswith("gain"):
                 init.ones_(parameter)

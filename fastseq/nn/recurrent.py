@@ -18,7 +18,7 @@ from fastseq.cells.lstm_relu import ReluLSTMWeights
 from fastseq.nn import functional, init
 from fastseq.nn.module import Module, Parameter
 from fastseq.nn.packed import PackedSequence
-from fastseq.nn.tokens import lone_length
+from fastseq.nn.tokens import as_given, lone_length
 
 
 def parameter_shapes(
@@ -86,14 +86,13 @@ class Recurrent(Module):
         rows = len(self.cell.spec.slots) * self.hidden_size
         checks.product_fits("hidden_size", rows, self.hidden_size)
         checks.product_fits("input_size", rows, self.input_size)
-        bound = 1.0 / math.sqrt(self.hidden_size)
         for layer in range(self.num_layers):
             inputs = self.input_size if layer == 0 else self.output_size * self.num_directions
             shapes = parameter_shapes(self.cell, inputs, self.hidden_size, self.bias, self.output_size)
             for suffix in self._suffixes(layer):
                 for name, shape in shapes.items():
-                    parameter = Parameter(np.empty(shape, kind))
-                    setattr(self, name + suffix, init.uniform_(parameter, -bound, bound))
+                    setattr(self, name + suffix, Parameter(np.empty(shape, kind)))
+        self.reset_parameters()
 
     @property
     def num_directions(self) -> int:
@@ -213,9 +212,8 @@ class Recurrent(Module):
 
     def _results(self, out: Tensor, last: list[Tensor], alone: bool) -> tuple[Tensor, list[Tensor]]:
         """Return outputs (B, T, ...) and final states with the axes that the caller's arrays have."""
-        if alone:
-            return ops.reshape(out, out.shape[1:]), [ops.reshape(s, (s.shape[0], s.shape[2])) for s in last]
-        return out if self.batch_first else ops.transpose(out, 0, 1), last
+        states = [ops.reshape(s, (s.shape[0], s.shape[2])) for s in last] if alone else last
+        return as_given(out, alone, self.batch_first), states
 
 
 def no_projections(proj_size: Any) -> None:

@@ -42,9 +42,9 @@ class StepModule(Module):
         rows = len(self.cell.spec.slots) * self.hidden_size
         checks.product_fits("hidden_size", rows, self.hidden_size)
         checks.product_fits("input_size", rows, self.input_size)
-        bound = 1.0 / math.sqrt(self.hidden_size)
         for name, shape in parameter_shapes(self.cell, self.input_size, self.hidden_size, self.bias).items():
-            setattr(self, name, init.uniform_(Parameter(np.empty(shape, kind)), -bound, bound))
+            setattr(self, name, Parameter(np.empty(shape, kind)))
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew, as the constructor does."""

@@ -98,6 +98,23 @@ def batched(name: str, x: Any, features: int, dtype: Any, batch_first: bool = Tr
     return as_tensor(name, x, features, dtype), alone
 
 
+def as_given(out: Tensor, alone: bool, batch_first: bool = True) -> Tensor:
+    """Return outputs (B, T, ...) with the axes that the caller's array had: the way back from `batched`.
+
+    Parameters
+    ----------
+    out
+        The outputs.
+    alone
+        Whether there was one row without an axis for rows.
+    batch_first
+        Whether rows came before steps.
+    """
+    if alone:
+        return ops.reshape(out, out.shape[1:])
+    return out if batch_first else ops.transpose(out, 0, 1)
+
+
 def lone_length(lengths: Any) -> Any:
     """Return the length of a row that has no axis for rows, a number or an array (1,), as row lengths (1,), or None.
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastseq import checks
-from fastseq.autograd import ops
 from fastseq.autograd.noise import Noise, noise_of
 from fastseq.autograd.ops_attention import Rows
 from fastseq.autograd.ops_feedforward import feed_forward
@@ -25,7 +24,7 @@ from fastseq.nn.linear import Linear
 from fastseq.nn.masks import Mask, lone_mask, mask_of
 from fastseq.nn.module import Module
 from fastseq.nn.norm import LayerNorm
-from fastseq.nn.tokens import Tokens, batched, lone_length, row_lengths, tokens_of
+from fastseq.nn.tokens import Tokens, as_given, batched, lone_length, row_lengths, tokens_of
 
 M = TypeVar("M", bound="TransformerEncoder")
 
@@ -46,13 +45,6 @@ def _enter(
     if hidden.lengths is not None:
         keys = keys._replace(counts=np.minimum(hidden.lengths, keys.counts))
     return tokens, keys, hidden, alone
-
-
-def _leave(out: Tensor, layer: TransformerEncoderLayer, alone: bool) -> Tensor:
-    """Return outputs (B, T, E) with the axes that the caller's array has."""
-    if alone:
-        return ops.reshape(out, out.shape[1:])
-    return out if layer.batch_first else ops.transpose(out, 0, 1)
 
 
 class TransformerEncoderLayer(Module):
@@ -187,7 +179,7 @@ class TransformerEncoderLayer(Module):
         causal = self.causal or checks.boolean("is_causal", is_causal)
         tokens, keys, mask, alone = _enter(src, src_mask, src_key_padding_mask, causal, lengths, self, "src_mask")
         found = self.run(tokens.values, lambda x: self.self_attn.attend(x, tokens.rows, keys, mask)[0], self.training)
-        return _leave(tokens.padded(found), self, alone)
+        return as_given(tokens.padded(found), alone, self.batch_first)
 
     def run(self, x: Tensor, attend: Callable[[Tensor], Tensor], training: bool) -> Tensor:
         """Apply the layer to tokens.
@@ -363,4 +355,4 @@ class TransformerEncoder(Module):
             x = layer.run(x, attend, layer.training)
         if self.norm is not None:
             x = layer_norm(x, self.norm.normalized_shape, self.norm.weight, self.norm.bias, self.norm.eps)
-        return _leave(tokens.padded(x), first, alone)
+        return as_given(tokens.padded(x), alone, first.batch_first)

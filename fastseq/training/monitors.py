@@ -40,9 +40,9 @@ class _Monitor(Callback):
         if self.verbose:
             print(text)
 
-    def _improves(self, value: float) -> bool:
-        # A NaN is never better.
-        return self._sign * value < self._sign * self.best - self.min_delta
+    def _improves(self, value: float, than: float | None = None) -> bool:
+        """Return whether a value is better than another, or than the best; a NaN never is."""
+        return self._sign * value < self._sign * (self.best if than is None else than) - self.min_delta
 
     def on_train_begin(self) -> None:
         self.best = math.inf * self._sign
@@ -112,7 +112,7 @@ class EarlyStopping(_Monitor):
             return
         if self._improves(value):
             self.best, self.best_epoch = value, epoch
-            reached = self.baseline is None or self._sign * value < self._sign * self.baseline - self.min_delta
+            reached = self.baseline is None or self._improves(value, self.baseline)
             self.wait = 0 if reached else self.wait + 1
             if self.restore_best_weights:
                 self._weights = {name: t._data.copy() for name, t in self.run.model.state_dict().items()}

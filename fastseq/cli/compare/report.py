@@ -119,8 +119,8 @@ def draw(path: str, task: Task, results: Sequence[Result]) -> None:
         )  # fmt: skip
     strip.set(xlabel=f"{task.measure} on the test rows", title="Error: each seed, and the mean")
     for one in results:
-        point, size = (one.row_microseconds, one.errors.mean()), 60 + 40 * one.training_seconds
-        plane.scatter(*point, s=size, color=colours[one.name], alpha=0.75, linewidth=0)
+        point = one.row_microseconds, one.errors.mean()
+        plane.scatter(*point, s=_area(one), color=colours[one.name], alpha=0.75, linewidth=0)
     ticker = require("matplotlib.ticker", "plot")
     plane.set_xscale("log")
     plane.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
@@ -141,6 +141,11 @@ def draw(path: str, task: Task, results: Sequence[Result]) -> None:
     figure.savefig(path, dpi=130)
 
 
+def _area(one: Result) -> float:
+    """Return the area of a model's dot, in square points."""
+    return 60 + 40 * one.training_seconds
+
+
 def _label(plane: Any, results: Sequence[Result]) -> None:
     """Write each model's name and training time beside its dot: above, below, right or left, where there is room."""
     boxes = require("matplotlib.transforms", "plot").Bbox
@@ -148,7 +153,7 @@ def _label(plane: Any, results: Sequence[Result]) -> None:
     points = [(one.row_microseconds, float(one.errors.mean())) for one in results]
     dots = plane.transData.transform(points)
     pixel = plane.figure.dpi / 72
-    radii = [pixel * math.sqrt((60 + 40 * one.training_seconds) / math.pi) for one in results]
+    radii = [pixel * math.sqrt(_area(one) / math.pi) for one in results]
     taken = [boxes.from_extents(x - r, y - r, x + r, y + r) for (x, y), r in zip(dots, radii, strict=True)]
     for k, one in enumerate(results):
         gap = radii[k] / pixel + 2
