@@ -24,9 +24,6 @@ def test_aligned_arrays_begin_on_a_cache_line(size, dtype):
     assert array.ctypes.data % 64 == 0
 
 
-F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
-
-
 def test_flat_arrays_use_memory_again(monkeypatch):
     monkeypatch.setattr(buffers, "lender", Lender())
     first = aligned(1000, F32)

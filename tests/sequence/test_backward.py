@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
 from fastseq import buffers
-from fastseq.autograd import recurrent as recurrence
 from fastseq.autograd.recurrent import PackedLayer, recurrent
 from fastseq.autograd.tensor import Tensor
 from tests.sequence.linear_cell import LinearWeights, case, expected, run
@@ -18,30 +15,17 @@ CANARY = -12345.0
 MARGIN = 64
 
 
-class GuardedPool:
+class GuardedMemory:
     """Hands out buffers and scratch of exactly the size asked for, full of NaN, between canaries."""
 
     def __init__(self) -> None:
         self.taken: list[np.ndarray] = []
 
-    @staticmethod
-    def rounded(size):
-        return size
-
-    def take(self, size, dtype):
-        return self(size // dtype.itemsize, dtype)
-
     def __call__(self, size, dtype):
-        if dtype == np.uint8:
-            return self(size // 8, np.float64).view(dtype)
         whole = np.full(size + 2 * MARGIN, CANARY, dtype)
         whole[MARGIN : MARGIN + size] = np.nan
         self.taken.append(whole)
         return whole[MARGIN : MARGIN + size]
-
-    def give(self, buffer):
-        """Spoil what was given back: nobody may use it any more."""
-        buffer.view(np.uint8)[:] = 255  # NaN, as floats of any size
 
     def check(self) -> None:
         assert self.taken
@@ -50,13 +34,11 @@ class GuardedPool:
 
 
 @pytest.fixture
-def guarded(monkeypatch) -> Iterator[GuardedPool]:
-    pool = GuardedPool()
-    recurrence._call.cache_clear()  # it knows rounded sizes
-    monkeypatch.setattr(buffers, "pool", pool)
-    monkeypatch.setattr(buffers, "scratch", pool)
-    yield pool
-    recurrence._call.cache_clear()
+def guarded(monkeypatch) -> GuardedMemory:
+    memory = GuardedMemory()
+    monkeypatch.setattr(buffers, "aligned", memory)
+    monkeypatch.setattr(buffers, "scratch", memory)
+    return memory
 
 
 @each_cell
