@@ -146,6 +146,16 @@ def array(argument: str, value: object, dtype: np.dtype, shape: Sequence[int | s
     return np.require(value, dtype, ("C", "A"))
 
 
+def unmasked(argument: str, value: object) -> NDArray[Any]:
+    """Return ``value`` as an ndarray, or raise if it is a masked array or no array can be made of it."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise kind_error(argument, "an array without a mask (fill it first)", value)
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise value_error(argument, "numbers in an array, or in lists of like lengths", value) from None
+
+
 def lengths(argument: str, value: object, rows: int, steps: int) -> NDArray[np.int64]:
     """Return row lengths as an int64 array (rows,), or raise unless they are integers in 0..steps.
 
@@ -153,7 +163,7 @@ def lengths(argument: str, value: object, rows: int, steps: int) -> NDArray[np.i
     """
     if value is None:
         return np.full(rows, steps, np.int64)
-    found = np.asarray(value)
+    found = unmasked(argument, value)
     if found.size == 0 and rows == 0:
         return np.zeros(0, np.int64)
     if found.dtype.kind not in "iu":

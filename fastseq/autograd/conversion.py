@@ -35,12 +35,8 @@ def as_array(argument: str, value: Any, dtype: Any = None) -> NDArray[Any]:
     TypeError
         If the dtype is not supported, or ``value`` is a masked array.
     """
-    if isinstance(value, np.ma.MaskedArray):
-        raise checks.kind_error(argument, "an array without a mask (fill it first)", "a masked array")
-    elif isinstance(value, (np.ndarray, np.generic)):
-        array = np.asarray(value)
-    else:
-        array = np.asarray(value)
+    array = checks.unmasked(argument, value)
+    if not isinstance(value, (np.ndarray, np.generic)):
         if array.dtype == np.float64 and not hasattr(value, "__array__"):
             array = array.astype(np.float32)
         if array.size == 0 and isinstance(value, (list, tuple)):

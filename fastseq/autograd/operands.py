@@ -36,19 +36,21 @@ def raw(value: Any) -> Any:
     return as_array("operand", value)
 
 
-def array(value: Any) -> Array:
+def array(value: Any, argument: str = "operand") -> Array:
     """Return the ndarray behind an operand, scalars included.
 
     Parameters
     ----------
     value
         Tensor, ndarray, number, or anything the Tensor constructor takes.
+    argument
+        The name to use in messages.
 
     Returns
     -------
     ndarray
     """
-    return value._data if isinstance(value, Tensor) else as_array("operand", value)
+    return value._data if isinstance(value, Tensor) else as_array(argument, value)
 
 
 def differentiable(value: Any) -> bool:

@@ -40,7 +40,7 @@ def indices_of(input: Any, count: int, lengths: Any = None) -> NDArray[np.int64]
     ValueError
         If an index is out of range.
     """
-    given = array(input)
+    given = array(input, "input")
     if given.dtype.kind not in "iu":
         if given.size or isinstance(input, (Tensor, np.ndarray)):
             raise checks.kind_error("input", "integers, the rows of the table", given)
@@ -51,7 +51,7 @@ def indices_of(input: Any, count: int, lengths: Any = None) -> NDArray[np.int64]
     else:
         if found.ndim < 2:
             raise checks.value_error("input", "shape (B, T, ...) beside lengths", given)
-        valid = checks.lengths("lengths", array(lengths), found.shape[0], found.shape[1])
+        valid = checks.lengths("lengths", lengths, found.shape[0], found.shape[1])
         past = np.arange(found.shape[1]) >= valid[:, None]
         found[past] = -1
         wrong = (found < 0) | (found >= count)
@@ -97,7 +97,7 @@ def embedding(
     -----
     Gradients of a row are added in the order of the input.
     """
-    table = array(weight)
+    table = array(weight, "weight")
     if table.ndim != 2 or table.dtype.kind != "f":
         raise checks.value_error("weight", "floats of shape (N, E)", table)
     count, width = table.shape

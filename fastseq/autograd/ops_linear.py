@@ -84,12 +84,12 @@ def affine(input: Any, weight: Any, bias: Any = None) -> Tensor:
     ValueError
         If the shapes do not fit.
     """
-    data, w = array(input), array(weight)
+    data, w = array(input, "input"), array(weight, "weight")
     if w.ndim != 2:
         raise checks.value_error("weight", "shape (out_features, in_features)", w)
     if data.ndim == 0 or data.shape[-1] != w.shape[1]:
         raise checks.value_error("input", f"shape (..., {w.shape[1]})", data)
-    offset = None if bias is None else array(bias)
+    offset = None if bias is None else array(bias, "bias")
     if offset is not None and offset.shape != (w.shape[0],):
         raise checks.value_error("bias", f"shape ({w.shape[0]},)", offset)
     out = elementary.product(data, w.T, offset)

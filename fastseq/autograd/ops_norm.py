@@ -28,7 +28,7 @@ def _constant(value: float, width: int, dtype: Any) -> Array:
 
 
 def _checked(name: str, value: Any, shape: tuple[int, ...], dtype: Any) -> Array:
-    found = array(value)
+    found = array(value, name)
     if found.shape != shape:
         raise checks.value_error(name, f"shape {shape}", found)
     if found.dtype != dtype:
@@ -62,7 +62,7 @@ def layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any 
     ValueError
         If the shapes do not fit.
     """
-    data = array(input)
+    data = array(input, "input")
     if data.dtype.kind != "f":
         raise checks.kind_error("input", "float32 or float64", data)
     given = normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)

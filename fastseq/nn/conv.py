@@ -189,7 +189,7 @@ class Conv1d(Module):
         rows, alone = batched("x", x, self.in_channels, self.dtype)
         batch, steps, _ = rows.shape
         given = lone_length(lengths) if alone else lengths
-        valid = checks.lengths("lengths", None if given is None else array(given), batch, steps)
+        valid = checks.lengths("lengths", given, batch, steps)
         before, behind = self._ends()
         count = (steps + before + behind - self.reach - 1) // self.stride + 1
         if count < 1 and steps > 0:

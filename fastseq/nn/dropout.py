@@ -90,14 +90,18 @@ class VariationalDropout(Module):
 
         Raises
         ------
+        TypeError
+            If training, and x holds no floats.
         ValueError
             If the shape does not fit.
         """
-        data = array(x)
+        data = array(x, "x")
         if data.ndim != 3:
             raise checks.value_error("x", "shape (B, T, F)" if self.batch_first else "shape (T, B, F)", data)
         if not self.training or self.p == 0:
             return x if isinstance(x, Tensor) else Tensor(x)
+        if data.dtype.kind != "f":
+            raise checks.kind_error("x", "float32 or float64", data)
         batch, _, features = data.shape if self.batch_first else (data.shape[1], 0, data.shape[2])
         mask = functional.dropout(np.ones((batch, features), data.dtype), self.p, True)
         return ops.mul(x, ops.unsqueeze(mask, 1 if self.batch_first else 0))

@@ -176,6 +176,11 @@ def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
     Tensor
         Of the input's shape.
 
+    Raises
+    ------
+    TypeError
+        If training, and the input holds no floats.
+
     Notes
     -----
     Draws two keys from ``fastseq.nn.init.generator()``; which elements are dropped follows from them and the elements'
@@ -185,4 +190,7 @@ def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
     p = checks.real("p", p, 0.0, 1.0)
     if not training or p == 0.0:
         return input if isinstance(input, Tensor) else Tensor(input)
+    data = array(input, "input")
+    if data.dtype.kind != "f":
+        raise checks.kind_error("input", "float32 or float64", data)
     return under_noise(input, noise_of(p, generator()))

@@ -23,13 +23,12 @@ Array = NDArray[Any]
 
 
 def _input(x: Any, lengths: Any) -> tuple[Array, NDArray[np.int64]]:
-    data = array(x)
+    data = array(x, "x")
     if data.ndim != 3:
         raise checks.value_error("x", "shape (B, T, C)", data)
     if data.dtype.kind != "f":
         raise checks.kind_error("x", "float32 or float64", data)
-    found = lengths._data if isinstance(lengths, Tensor) else lengths
-    return data, checks.lengths("lengths", found, data.shape[0], data.shape[1])
+    return data, checks.lengths("lengths", lengths, data.shape[0], data.shape[1])
 
 
 class LastStep(Module):

@@ -62,6 +62,8 @@ class _Affine(Module):
             raise checks.kind_error("x", "a Tensor or an ndarray", x)
         if len(x.shape) == 0 or (self.features != 1 and x.shape[-1] != self.features):
             raise checks.value_error("x", f"shape (..., {self.features})", f"shape {tuple(x.shape)}")
+        if x.dtype.kind not in "fiub":
+            raise checks.kind_error("x", "real numbers", x)
         return x if isinstance(x, Tensor) else x.astype(self.dtype, copy=False)
 
 

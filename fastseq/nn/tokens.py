@@ -55,7 +55,7 @@ def as_tensor(name: str, x: Any, features: int, dtype: Any) -> Tensor:
     dtype
         float32 or float64.
     """
-    data = array(x)
+    data = array(x, name)
     if data.ndim != 3 or data.shape[2] != features:
         raise checks.value_error(name, f"shape (B, T, {features})", data)
     if data.dtype.kind not in "fiu":
@@ -86,7 +86,7 @@ def batched(name: str, x: Any, features: int, dtype: Any, batch_first: bool = Tr
     TypeError, ValueError
         If x holds no numbers, or has another shape.
     """
-    data = array(x)
+    data = array(x, name)
     if data.ndim not in (2, 3) or data.shape[-1] != features:
         shape = f"({'B, T' if batch_first else 'T, B'}, {features}) or (T, {features})"
         raise checks.value_error(name, f"shape {shape}", data)
@@ -125,7 +125,7 @@ def lone_length(lengths: Any) -> Any:
     """
     if lengths is None:
         return None
-    found = np.asarray(lengths._data if isinstance(lengths, Tensor) else lengths)
+    found = checks.unmasked("lengths", lengths)
     return found.reshape(1) if found.ndim == 0 else found
 
 
@@ -143,7 +143,7 @@ def row_lengths(name: str, lengths: Any, batch: int, steps: int) -> NDArray[np.i
     """
     if lengths is None:
         return None
-    valid = checks.lengths(name, array(lengths), batch, steps)
+    valid = checks.lengths(name, lengths, batch, steps)
     return None if (valid == steps).all() else valid
 
 

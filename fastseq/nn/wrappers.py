@@ -139,7 +139,7 @@ class Bidirectional(Module):
         data = array(x)
         if data.ndim != 3:
             raise checks.value_error("x", "shape (B, T, F)", data)
-        valid = checks.lengths("lengths", None if lengths is None else array(lengths), *data.shape[:2])
+        valid = checks.lengths("lengths", lengths, *data.shape[:2])
         given = None if lengths is None else valid
         ahead, state = _called(self.layer, x, given)
         back, reverse_state = _called(self.reverse, reverse_rows(x, valid), given)

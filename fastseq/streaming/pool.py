@@ -128,7 +128,7 @@ class StreamPool:
         try:
             count = len(ids)
             found = self._run(x, ids, self._place, 0) if count < ALONE else self._together(x, ids, count)
-        except (TypeError, ValueError):  # not contiguous arrays of the right types: nothing has happened yet
+        except Exception:  # not contiguous arrays of the right types: nothing has happened yet
             x, ids = self._converted(x), self._numbers(ids)
             count = len(ids)
             found = self._together(x, ids, count)
@@ -222,7 +222,7 @@ class StreamPool:
         return numbers
 
     def _numbers(self, ids: Any) -> np.ndarray:
-        found = ids.numpy() if isinstance(ids, Tensor) else np.asarray(ids)
+        found = checks.unmasked("ids", ids)
         if found.size == 0 and found.ndim == 1:
             return np.empty(0, np.int64)
         if found.dtype.kind not in "iu":
@@ -234,7 +234,7 @@ class StreamPool:
         return np.require(found, np.int64, ("C", "A", "W"))
 
     def _converted(self, x: Any) -> np.ndarray:
-        found = x.numpy() if isinstance(x, Tensor) else np.asarray(x)
+        found = checks.unmasked("x", x)
         if found.dtype.kind not in "fiu":
             raise checks.kind_error("x", f"numbers, shape (n, {self._program.inputs})", found if found.ndim else x)
         if found.ndim != 2:

@@ -295,9 +295,9 @@ def _write(writer: _Writer, layer: Module, place: str) -> bool:
     for kind, attribute in wanted.items():
         if isinstance(layer, kind) and getattr(layer, attribute) != writer.features:
             raise checks.value_error(place, f"{writer.features} inputs, as it is given", getattr(layer, attribute))
-    own = next((t._data.dtype for t in (*layer.parameters(), *layer.buffers())), writer.dtype)
+    own = next((t._data.dtype for t in (*layer.parameters(), *layer.buffers())), getattr(layer, "dtype", writer.dtype))
     if own != writer.dtype:
-        raise TypeError(f"{place}: expected weights of {writer.dtype} like the layers before it, got {own}")
+        raise TypeError(f"{place}: expected numbers of {writer.dtype} like the layers before it, got {own}")
     if isinstance(layer, Recurrent):
         writer.recurrent(layer)
     elif isinstance(layer, Linear):

@@ -90,7 +90,7 @@ class Stream:
         """
         try:
             fits = self._run(x, self._place)
-        except (TypeError, ValueError):  # not a contiguous vector of the model's dtype: nothing has happened yet
+        except Exception:  # not a contiguous vector of the model's dtype: nothing has happened yet
             fits = self._run(self._converted(x), self._place)
         if not fits:
             raise checks.value_error("x", f"shape ({self._program.inputs},)", x)
@@ -147,7 +147,7 @@ class Stream:
             self._program.vectors[offset : offset + array.size] = array
 
     def _converted(self, x: Any) -> np.ndarray:
-        found = x.numpy() if isinstance(x, Tensor) else np.asarray(x)
+        found = checks.unmasked("x", x)
         if found.dtype.kind not in "fiu":
             raise checks.kind_error("x", f"numbers, shape ({self._program.inputs},)", found if found.ndim else x)
         if found.shape != (self._program.inputs,):

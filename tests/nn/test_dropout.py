@@ -69,6 +69,15 @@ def test_evaluation_and_the_extremes():
     assert repr(Dropout.from_config(layer.config())) == "Dropout(p=0.5)"
 
 
+@pytest.mark.parametrize("given", [np.ones((2, 3, 4), int), np.ones((2, 3, 4), bool)])
+def test_whole_numbers_cannot_be_scaled(given):
+    with pytest.raises(TypeError, match="input: expected float32 or float64, got .*(int64|bool)"):
+        Dropout(0.5)(given)
+    with pytest.raises(TypeError, match="x: expected float32 or float64, got .*(int64|bool)"):
+        VariationalDropout(0.5)(given)
+    assert Dropout(0.5).eval()(given).numpy() is given
+
+
 @pytest.mark.parametrize(
     ("p", "error"), [(-0.1, ValueError), (1.1, ValueError), (np.nan, ValueError), ("a", TypeError)]
 )

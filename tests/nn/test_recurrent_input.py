@@ -58,22 +58,30 @@ def test_bad_x_when_time_comes_first():
         ([True, False, True], TypeError, "lengths: expected integers .*bool"),
         (["4", "3", "2"], TypeError, "lengths: expected integers"),
         ([4, None, 2], TypeError, "lengths: expected integers .*object"),
+        ([[4], [3, 2], 1], ValueError, "lengths: expected numbers in an array, or in lists of like lengths"),
+        (np.ma.array([4, 3, 2], mask=[0, 1, 0]), TypeError, "lengths: expected an array without a mask"),
     ],
 )
-def test_bad_lengths(lengths, error, words):
+@pytest.mark.parametrize("kind", ["LSTM", "Conv1d", "AttentionPool", "MaxPool"])
+def test_bad_lengths(lengths, error, words, kind):
+    layers = {"LSTM": (nn.LSTM, 2, 5), "Conv1d": (nn.Conv1d, 2, 5, 1), "AttentionPool": (nn.AttentionPool, 2)}
+    layer, *sizes = layers.get(kind, (nn.MaxPool,))
     with pytest.raises(error, match=words):
-        nn.LSTM(2, 5)(X, lengths=lengths)
+        layer(*sizes)(X, lengths=lengths)
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int32, np.uint64, ">i4", list, tuple, fs.Tensor])
-def test_lengths_of_any_integers(kind, rng):
-    lstm, x = nn.LSTM(2, 5), rng.standard_normal((3, 4, 2)).astype(F32)
+@pytest.mark.parametrize("layer", [nn.LSTM(2, 5), nn.Bidirectional(nn.GRU(2, 5)), nn.Conv1d(2, 5, 3, padding=1)])
+def test_lengths_of_any_integers(layer, kind, rng):
+    x = rng.standard_normal((3, 4, 2)).astype(F32)
     numbers = [4, 0, 2]
     if kind in (list, tuple):
         given = kind(numbers)
     else:
         given = fs.Tensor(np.array(numbers)) if kind is fs.Tensor else np.array(numbers, kind)
-    np.testing.assert_array_equal(lstm(x, lengths=given)[0].numpy(), lstm(x, lengths=np.array(numbers))[0].numpy())
+    got, want = layer(x, lengths=given), layer(x, lengths=np.array(numbers))
+    got, want = (value[0] if isinstance(value, tuple) else value for value in (got, want))
+    np.testing.assert_array_equal(got.numpy(), want.numpy())
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,9 @@ def test_arguments_are_checked():
         nn.Standardize([0.0, 1.0], [1.0, 1.0])(np.zeros((3, 1)))
     with pytest.raises(TypeError, match="x: expected a Tensor or an ndarray"):
         nn.Standardize(0.0, 1.0)([1.0])
+    for given in (np.ones(2, complex), np.array(["1"]), np.zeros(2, "M8[s]"), np.array([1.0], object)):
+        with pytest.raises(TypeError, match="x: expected real numbers"):
+            nn.Standardize(0.0, 1.0)(given)
     with pytest.raises(ValueError, match="x: expected finite numbers, got nan at valid step 1, feature 0"):
         nn.Standardize.fit(np.array([[1.0], [np.nan]]))
     with pytest.raises(ValueError, match="x: expected at least one valid step"):

@@ -122,6 +122,7 @@ def test_what_can_be_converted_is(rng):
         (np.ones((2, 1), F32), [[0, 1]], ValueError, r"ids: expected shape \(n,\)"),
         (np.ones((1, 1), F32), np.array([2**63], np.uint64), ValueError, "ids: expected numbers in 0..4"),
         ([["a"]], [0], TypeError, "x: expected numbers"),
+        (np.ma.ones((1, 1)), [0], TypeError, "x: expected an array without a mask"),
     ],
 )
 def test_bad_input_changes_nothing(x, ids, error, message, rng):

@@ -187,12 +187,18 @@ def test_an_observation_of_the_wrong_size_leaves_the_state(x):
     np.testing.assert_array_equal(np.array(stream.state), before)
 
 
-@pytest.mark.parametrize("x", [None, "abc", ["a", "b", "c"], np.zeros(3, complex), [True, False, True], {}, object()])
+@pytest.mark.parametrize(
+    "x",
+    [
+        None, "abc", ["a", "b", "c"], np.zeros(3, complex), [True, False, True], {}, object(),
+        np.ma.array(np.zeros(3), mask=[0, 1, 0]), np.zeros(3, [("a", "f4")]),
+    ],
+)  # fmt: skip
 def test_an_observation_that_is_no_numbers_leaves_the_state(x):
     stream = fs.Stream(nn.LSTM(3, 5))
     stream.step(np.ones(3, F32))
     before = np.array(stream.state)
-    with pytest.raises(TypeError, match="x: expected numbers"):
+    with pytest.raises(TypeError, match="x: expected (numbers|an array without a mask)"):
         stream.step(x)
     np.testing.assert_array_equal(np.array(stream.state), before)
 
@@ -296,7 +302,11 @@ class Ahead(nn.Module):
         ),
         (
             lambda: nn.Sequential(nn.LSTM(2, 3), nn.Linear(3, 1).double()),
-            "layer '1': expected weights of float32 like the layers before it, got float64",
+            "layer '1': expected numbers of float32 like the layers before it, got float64",
+        ),
+        (
+            lambda: nn.Sequential(nn.LSTM(2, 4, dtype=np.float64), nn.SinusoidalPositions(4)),
+            "layer '1': expected numbers of float64 like the layers before it, got float32",
         ),
         (
             lambda: fs.models.Sequential([fs.layers.Input((None, 2)), fs.layers.LSTM(3)]),
