@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import stat
@@ -11,6 +12,7 @@ import textwrap
 import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -112,6 +114,23 @@ def test_a_damaged_entry_is_compiled_anew_and_replaced(cache, damage):
     assert compilations(kernel) == 0
     assert [folder.name for folder in cache.iterdir()] == [entry.name]
     assert not list(entry.rglob("damaged"))
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_collected_as_before_once_a_kernel_is_compiled(cache, monkeypatch, enabled):
+    def fail(*_):
+        raise RuntimeError("compiler")
+
+    try:
+        (gc.enable if enabled else gc.disable)()
+        run(make_kernel(2.0))
+        assert gc.isenabled() == enabled
+        monkeypatch.setattr(disk.numba, "njit", lambda **_: lambda _: SimpleNamespace(enable_caching=int, compile=fail))
+        with pytest.raises(RuntimeError, match="compiler"):
+            run(make_kernel(2.0))
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()
 
 
 def test_element_types_have_entries_of_their_own(cache):

@@ -10,6 +10,7 @@ write to is refused.
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import os
 import shutil
@@ -85,11 +86,23 @@ def _compiled(function: Callable[..., Any], signature: tuple[Any, ...], options:
     if folder is not None:
         with _numba_cache_at(folder), contextlib.suppress(RuntimeError):  # a function without a source file
             dispatcher.enable_caching()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _no_collections():
         warnings.simplefilter("ignore", numba.NumbaWarning)
         dispatcher.compile(signature)
     dispatcher.disable_compile()
     return dispatcher
+
+
+@contextlib.contextmanager
+def _no_collections() -> Iterator[None]:
+    """Hold back the collector of garbage: a compiler makes and keeps so much that looking for it takes a seventh."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _sources() -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -167,4 +168,6 @@ def serve() -> None:
         name, dtype = json.loads(line)
         if name in known:
             known[name].compiled(np.dtype(dtype))
+            gc.collect()
+            gc.freeze()  # what the compiler keeps, it keeps for good: not to be looked through again
         print(json.dumps(name in known), flush=True)
