@@ -84,7 +84,7 @@ def weight_gradient(
             wide = min(layout.group, layout.blocks - block)
             slots = r0 + first * gates_row + block * layout.head
             at = panels_at + block * layout.panels_block
-            if k_from == 0:
+            if k_from == 0 and k_to > 0:  # a task without rows must not write what another one does
                 width, vectors = wide * layout.head, wide * (layout.slots + layout.vectors)
                 if first == 0:
                     clear(d_panels, at, width, lanes)
