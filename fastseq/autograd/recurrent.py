@@ -30,8 +30,8 @@ def kernels_of(cell: Any) -> tuple[jit.Kernel, jit.Kernel]:
 class Call(NamedTuple):
     """What follows from the sizes of a layer and a plan.
 
-    Sizes of buffers in elements, the work of the two kernels in floating-point operations, and
-    the numbers that both take.
+    Sizes of buffers in elements, the work of the two kernels in floating-point operations, the numbers that both take,
+    and the number of threads that the buffers are made for.
     """
 
     residuals: int
@@ -41,6 +41,7 @@ class Call(NamedTuple):
     forward_work: float
     backward_work: float
     sizes: tuple[int, ...]
+    threads: int
 
 
 @lru_cache(maxsize=256)
@@ -69,6 +70,7 @@ def _call(
         0.0 if alone else work,
         work / 4 if alone else 2 * work,
         (batch, steps, layout.inputs, layout.units, layout.outputs, layout.lanes, directions, pairs, shards, largest),
+        threads,
     )
 
 
@@ -304,7 +306,7 @@ def recurrent(
     )  # fmt: skip
     if not keep:
         return tuple([wrap(data) for data in (out, *states)])
-    want_x, threads = x.requires_grad, jit.get_num_threads()
+    want_x = x.requires_grad
 
     def back(grads: tuple[np.ndarray | None, ...]) -> tuple[np.ndarray | None, ...]:
         every_d_state, d_states = _state_arrays(layout, directions, batch, dtype)
@@ -318,7 +320,7 @@ def recurrent(
         backward.launch(
             call.backward_work, columns, x_flat, every_d_state, d_out.ravel(), residuals, d_panels, d_x.ravel(),
             d_parameters, buffers.scratch(call.backward_scratch, dtype), plan.numbers, *call.sizes,
-            threads, want_x, layer.order, layer.biases,
+            call.threads, want_x, layer.order, layer.biases,
         )  # fmt: skip
         d_initial = [d_states[j] for j, state in enumerate(initial) if state is not None]
         return (d_x if want_x else None, *d_initial, *layer.split(d_parameters))

@@ -8,6 +8,7 @@ import pytest
 from fastseq import buffers
 from fastseq.autograd.recurrent import PackedLayer, recurrent
 from fastseq.autograd.tensor import Tensor
+from fastseq.jit import kernels
 from tests.sequence.linear_cell import LinearWeights, case, expected, run
 from tests.sequence.test_forward import SIZES, each_cell
 
@@ -73,6 +74,25 @@ def test_any_number_of_tasks(count, cell, rng, guarded, shards):
         got, want = run(given), expected(given)
         for name in want:
             np.testing.assert_array_equal(got[name], want[name], err_msg=name)
+    guarded.check()
+
+
+def test_a_number_of_threads_that_changes_during_a_pass(rng, guarded, shards, monkeypatch):
+    # another Python thread may set it at any time; buffers are as large as it was when the pass began
+    launch = kernels.launch
+
+    def launch_and_change(*arguments):
+        result = launch(*arguments)
+        shards(64)
+        return result
+
+    shards(1)
+    monkeypatch.setattr(kernels, "launch", launch_and_change)
+    monkeypatch.setitem(globals(), "MARGIN", 1 << 17)  # tasks too many would write far behind the end
+    given = case(rng, 9, 3, 4, 5, 2)
+    got, want = run(given), expected(given)
+    for name in want:
+        np.testing.assert_array_equal(got[name], want[name], err_msg=name)
     guarded.check()
 
 
