@@ -95,8 +95,10 @@ def choice(argument: str, value: object, allowed: Iterable[str]) -> str:
 def float_dtype(argument: str, value: Any) -> np.dtype:
     """Return ``value`` as a NumPy dtype, or raise TypeError unless it is float32 or float64."""
     try:
+        if isinstance(value, str) and not value.lstrip("<>=|").isidentifier():
+            raise TypeError("a string of fields and counts, which NumPy would parse as Python")
         dtype = np.dtype(value)
-    except TypeError:
+    except (TypeError, ValueError):
         raise kind_error(argument, "float32 or float64", value) from None
     if dtype not in FLOATS:
         raise TypeError(f"{argument}: expected float32 or float64, got {dtype}")

@@ -215,6 +215,34 @@ def test_a_folder_that_others_can_write_to_is_refused(tmp_path, monkeypatch):
     assert not list(shared.iterdir())
 
 
+@posix
+def test_a_link_to_a_private_folder_elsewhere_is_followed(tmp_path, monkeypatch):
+    (tmp_path / "disk").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    monkeypatch.setenv("FASTSEQ_CACHE_DIR", str(tmp_path / "link"))
+    monkeypatch.setattr(disk, "_folder", [])
+    assert jit.cache_folder() is not None and len(list((tmp_path / "disk").iterdir())) == 1
+    (tmp_path / "disk").chmod(0o770)
+    monkeypatch.setattr(disk, "_folder", [])
+    with pytest.warns(RuntimeWarning, match="got mode 770"):
+        assert jit.cache_folder() is None
+
+
+def test_nowhere_to_write(tmp_path, monkeypatch):
+    """F45: a read-only container, without a folder for temporary files."""
+
+    def nowhere():
+        raise FileNotFoundError("no usable temporary directory found")
+
+    for name in ("FASTSEQ_CACHE_DIR", "XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, "" if name == "FASTSEQ_CACHE_DIR" else str(tmp_path / "a file" / "below"))
+    (tmp_path / "a file").write_text("")
+    monkeypatch.setattr(disk.tempfile, "gettempdir", nowhere)
+    monkeypatch.setattr(disk, "_folder", [])
+    assert jit.cache_folder() is None
+    np.testing.assert_array_equal(run(make_kernel(3.0)), [0, 3, 6])
+
+
 def test_kernels_run_without_any_cache(tmp_path, monkeypatch):
     blocked = tmp_path / "a file"
     blocked.write_text("")
@@ -357,6 +385,33 @@ def test_a_forked_child_can_work():
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0, status
     assert work() == before
+    """
+    )
+
+
+@posix
+def test_a_fork_waits_for_a_compilation_in_another_thread():
+    """F37: the child would wait for a lock that nobody in it holds."""
+    script(
+        WORK
+        + """
+    import os, threading, warnings
+    from fastseq.jit import kernels
+    warnings.simplefilter("ignore", DeprecationWarning)
+    entered, go = threading.Event(), threading.Event()
+
+    def compile():
+        with kernels._lock:
+            entered.set()
+            go.wait()
+
+    threading.Thread(target=compile).start()
+    entered.wait()
+    threading.Timer(0.1, go.set).start()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if go.is_set() and kernels._lock.acquire(timeout=5) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     """
     )
 

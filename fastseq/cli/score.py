@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 EPILOG = (
     "INPUT has a row per observation (id, time, features; the rows of a series together, in order of time) or, in "
@@ -58,8 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
         progress=not arguments.no_progress,
     )
     where = summary.outputs[0] if len(summary.outputs) == 1 else f"{len(summary.outputs)} parts in {arguments.output}"
-    print(
+    text = (
         f"{summary.series:,} series, {summary.rows:,} rows in {summary.seconds:.2f} s "
         f"({summary.rows_per_second:,.0f} rows per second): {where}"
     )
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))  # names of files may be any bytes
     return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import mmap
 import re
 import zipfile
 import zlib
@@ -27,6 +28,8 @@ Arrays = list[NDArray[Any]]
 MAX_RATIO = 64
 """How many times its compressed size a member of a zip may be."""
 HDF5 = b"\x89HDF\r\n\x1a\n"
+#: How a heap of strings of many lengths begins in HDF5.
+_HEAP = re.compile(rb"GCOL\x01\0\0\0", re.DOTALL)
 #: Where layers' arrays stand in ``model.weights.h5``: since Keras 3, and before.
 ROOTS = ("layers", "_layer_checkpoint_dependencies")
 #: Where inside a layer's group its variables stand, in the order of ``get_weights``.
@@ -79,7 +82,8 @@ class KerasFile:
         with self.source.guarded(what, KeyError, OSError, RuntimeError, AttributeError, IndexError, UnicodeError):
             if self.legacy:
                 group = self._item(self.weights, name)
-                names = [n.decode() if isinstance(n, bytes) else str(n) for n in group.attrs["weight_names"]]
+                listed = _attribute(self.source, group, "weight_names")
+                names = [n.decode() if isinstance(n, bytes) else str(n) for n in listed]
                 return [self._array(self._item(group, inner), f"{name}/{inner}") for inner in names]
             group_name = snake_case(kind)
             number = self._used[group_name]
@@ -146,6 +150,8 @@ def opened(path: Any) -> Iterator[KerasFile]:
     errors = (OSError, KeyError, RuntimeError, AttributeError, UnicodeError)
     if start == HDF5:
         with source.guarded("an HDF5 file of Keras", *errors):
+            with open(path, "rb") as plain, mmap.mmap(plain.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                _check_heaps(source, data)
             file = h5py.File(path, "r")
         with file:
             yield _legacy(source, file, errors)
@@ -157,19 +163,44 @@ def opened(path: Any) -> Iterator[KerasFile]:
         source.json(members["metadata.json"], "metadata.json")
     config = source.json(members["config.json"], "config.json")
     with source.guarded("model.weights.h5 in HDF5", *errors):
+        _check_heaps(source, members["model.weights.h5"])
         file = h5py.File(io.BytesIO(members["model.weights.h5"]), "r")
     with file:
         yield KerasFile(source, config, file, legacy=False)
+
+
+def _check_heaps(source: Source, data: Any) -> None:
+    """Walk through the heaps of strings as HDF5's library does, which never comes to the end of some damaged ones.
+
+    A heap is its signature, its size in 8 bytes, and entries: number (2 bytes; 0 is what is free, the entry's head
+    included), 6 others, size (8), and that many bytes up to a multiple of 8.
+    """
+    for found in _HEAP.finditer(data):
+        at = found.start() + 16
+        end = found.start() + int.from_bytes(data[at - 8 : at], "little")
+        while at + 16 <= end:
+            size = int.from_bytes(data[at + 8 : at + 16], "little")
+            if data[at : at + 2] != b"\0\0":
+                size = 16 + (size + 7) // 8 * 8
+            if not 8 <= size <= min(end, len(data)) - at:
+                source.fail("heaps of strings in HDF5", f"an entry of {size} bytes at byte {at}: the file is damaged")
+            at += size
+
+
+def _attribute(source: Source, owner: Any, name: str) -> Any:
+    """Return an attribute of text that takes no more than the file does."""
+    found = owner.attrs.get_id(name)
+    size = math.prod(found.shape or ()) * found.get_type().get_size()
+    if size > min(MAX_JSON, source.size):
+        source.fail(f"an attribute {name!r} of at most {MAX_JSON} bytes", f"{size}")
+    return owner.attrs[name]
 
 
 def _legacy(source: Source, file: Any, errors: tuple[type[Exception], ...]) -> KerasFile:
     with source.guarded("a whole model of Keras in HDF5", *errors):
         if "model_config" not in file.attrs or "model_weights" not in file:
             source.fail("a whole model: its configuration and its weights", "one of them only, or neither")
-        size = file.attrs.get_id("model_config").get_storage_size()
-        if size > MAX_JSON:
-            source.fail(f"a configuration of at most {MAX_JSON} bytes", f"{size}")
-        text = file.attrs["model_config"]
+        text = _attribute(source, file, "model_config")
         if not isinstance(text, (str, bytes)):
             source.fail("a configuration as text", type(text).__name__)
         weights = KerasFile(source, {}, file, legacy=True)

@@ -203,10 +203,13 @@ def _before(file: KerasFile, entry: dict[str, Any], name: str) -> str:
         arguments, options = node.get("args"), node.get("kwargs") or {}
         tensors = [_history(one) for one in arguments] if isinstance(arguments, list) else []
     else:  # Keras 2: [[name, node, tensor, options]]
-        tensors = [one[:3] if isinstance(one, list) and len(one) in (3, 4) else None for one in node or []]
+        node = node if isinstance(node, list) else []
+        tensors = [one[:3] if isinstance(one, list) and len(one) in (3, 4) else None for one in node]
         options = node[0][3] if tensors and isinstance(node[0], list) and len(node[0]) == 4 else {}
     if len(tensors) != 1 or tensors[0] is None or not isinstance(tensors[0][0], str) or tensors[0][1:] != [0, 0]:
         file.source.fail(f"{what} applied to one layer's output", "other arguments")
+    if not isinstance(options, dict):
+        file.source.fail(f"{what} with options by name", options)
     for option, value in options.items():
         if value not in (None, False) and option != "mask":
             file.source.fail(f"{what} called without {option}", "some")

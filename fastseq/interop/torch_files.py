@@ -128,9 +128,10 @@ def _read_torch(source: Source, zipped: bool) -> Arrays:
     if zipped:
         _check_archive(source)
     import pickle
+    import struct
 
     with source.guarded("a state dict of tensors, as torch.save writes it", RuntimeError, LookupError, AttributeError,
-                        EOFError, OSError, pickle.UnpicklingError, UnicodeError, AssertionError):  # fmt: skip
+                        EOFError, OSError, AssertionError, pickle.UnpicklingError, struct.error):  # fmt: skip
         # the archive is read as a whole: nothing in it is mapped or fetched later
         found = torch.load(source.path, map_location="cpu", weights_only=True, mmap=False)
         if not isinstance(found, Mapping):

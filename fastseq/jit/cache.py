@@ -137,16 +137,17 @@ def _roots() -> Iterator[Path]:
     else:
         with contextlib.suppress(RuntimeError):
             yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastseq"
-    yield Path(tempfile.gettempdir()) / f"fastseq-{os.getuid() if hasattr(os, 'getuid') else os.getlogin()}"
+    with contextlib.suppress(FileNotFoundError):  # no folder at all can be written to
+        yield Path(tempfile.gettempdir()) / f"fastseq-{os.getuid() if hasattr(os, 'getuid') else os.getlogin()}"
 
 
 def _private(folder: Path) -> bool:
-    """Tell whether only this user can write to a folder (made if missing)."""
+    """Tell whether only this user can write to a folder (made if missing), or to what a link of theirs leads to."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if os.name == "nt":
         return os.access(folder, os.W_OK)
-    facts = folder.lstat()
-    mine = facts.st_uid == os.getuid() and stat.S_ISDIR(folder.stat().st_mode)
+    facts = folder.stat()
+    mine = facts.st_uid == folder.lstat().st_uid == os.getuid() and stat.S_ISDIR(facts.st_mode)
     if mine and facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         warnings.warn(
             f"cache folder {folder}: expected one that only you can write to, got mode "

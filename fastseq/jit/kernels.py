@@ -6,6 +6,7 @@ signature. One whose last parameter is a ``Launcher`` shares its work among thre
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -49,6 +50,8 @@ Flag: TypeAlias = bool
 Launcher: TypeAlias = int
 
 _lock = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a child has no thread that would finish a compilation and let the lock go
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 _kernels: list[Kernel] = []
 
 

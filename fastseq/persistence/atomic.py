@@ -21,7 +21,7 @@ from typing import Any
 from fastseq import checks
 
 CHUNK = 1 << 26  # bytes per write call: some systems refuse more than 2**31 - 1
-#: What a file system says that cannot flush folders; there is nothing to be done about it.
+#: What a file system says that cannot flush a folder; there is nothing to be done about it.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM}
 
 _own: set[str] = set()
@@ -58,9 +58,11 @@ def write_file(path: str | os.PathLike[str], parts: Iterable[bytes | bytearray |
         finally:
             os.close(descriptor)
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno:  # what a write raises names no file, and an open the temporary
+            raise OSError(error.errno, error.strerror, target) from error
         raise
     finally:
         release(temporary)
@@ -137,14 +139,15 @@ def _write_all(descriptor: int, data: memoryview) -> None:
 def _sync_folder(folder: str) -> None:
     if os.name == "nt":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)  # which one that may be written to, and not listed, refuses
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         if error.errno not in _NO_FOLDER_SYNC:
-            raise
-    finally:
-        os.close(descriptor)
+            raise OSError(error.errno, error.strerror, folder) from error
 
 
 def _host() -> str:
@@ -183,6 +186,7 @@ def _alive(process: int) -> bool:
 
 
 def _remove_stale(folder: str, name: str) -> None:
-    for path in _stale(folder, name):
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+    with contextlib.suppress(PermissionError):  # a folder that may be written to, and not listed
+        for path in _stale(folder, name):
+            with contextlib.suppress(OSError):
+                os.unlink(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 from fastseq import checks
 from fastseq.checks import require
 from fastseq.scoring.errors import ScoringError
+
+MOST_LISTED = 40
+"""Names that a message lists, of however many."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,9 @@ def is_index(name: str) -> bool:
 
 def listed(names: Iterable[str]) -> str:
     """Return names for a message; those that look like something else in quotes."""
-    return ", ".join(name if name and name == name.strip() and "," not in name else repr(name) for name in names)
+    names = list(names)
+    shown = (name if name and name == name.strip() and "," not in name else repr(name) for name in names[:MOST_LISTED])
+    return ", ".join(shown) + (f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else "")
 
 
 def choose_columns(
@@ -109,7 +115,7 @@ def choose_columns(
         If a column is missing, is not numeric, or the count differs from ``input_size``.
     """
     found = listed(schema.names) or "none"
-    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(schema.names).items() if count > 1)
     if twice:
         raise ScoringError(f"{source}: expected every column name once, found {', '.join(map(repr, twice))} repeatedly")
     if id not in schema.names:
@@ -153,7 +159,8 @@ def _all_numeric(fields: Sequence[Any], input_size: int | None, doubtful: Sequen
         return lists, lists
     chosen = [field.name for field in fields if is_number(field.type)]
     if len(chosen) != input_size:
-        both = [field.name for field in fields if is_number(field.type) or field.name in doubtful]
+        unsure = set(doubtful)
+        both = [field.name for field in fields if is_number(field.type) or field.name in unsure]
         chosen = both if input_size is None or len(both) == input_size else chosen
     own = [name for name in chosen if not is_index(name)]
     return own if input_size is None or len(own) == input_size else chosen, lists
@@ -168,18 +175,20 @@ def _named(
     chosen = list(features)
     if not chosen:
         raise checks.value_error("features", "at least one column name", "none")
-    absent = [name for name in chosen if name not in schema.names]
+    names = set(schema.names)
+    absent = [name for name in chosen if name not in names]
     if absent:
         raise ScoringError(f"{source}: expected a feature column {absent[0]!r}, found the columns {found}")
-    again = [name for number, name in enumerate(chosen) if name in chosen[:number] or name == id]
+    again = [name for name, count in Counter(chosen).items() if count > 1 or name == id]
     if again:
         place = "as the id" if again[0] == id else "twice"
         raise ScoringError(
             f"features: expected columns that differ from each other and the id, found {again[0]!r} {place}"
         )
+    unsure = set(doubtful)
     for name in chosen:
         kind = schema.field(name).type
-        if not (is_number(kind) or is_flag(kind) or is_number_list(kind, flags=True) or name in doubtful):
+        if not (is_number(kind) or is_flag(kind) or is_number_list(kind, flags=True) or name in unsure):
             raise ScoringError(f"{source}: expected numbers in feature column {name!r}, found {kind}")
     lists = [name for name in chosen if is_list(schema.field(name).type)]
     if lists and len(lists) < len(chosen):

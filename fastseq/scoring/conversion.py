@@ -57,7 +57,9 @@ def take_ids(array: Any, name: str, at: Where) -> Any:
 
 def comparable(ids: Any) -> Any:
     """Return ids in a type that Arrow can compare."""
-    return getattr(ids, "storage", ids)
+    pa = require("pyarrow", "data")
+    ids = getattr(ids, "storage", ids)
+    return ids.cast(pa.float32()) if pa.types.is_float16(ids.type) else ids
 
 
 def id_keys(ids: Any) -> list[int]:

@@ -131,7 +131,8 @@ def score(
                 source=str(path),
                 doubtful=source.doubtful,
             )
-            writer = PredictionWriter(part, suffix)
+            with _naming(target):
+                writer = PredictionWriter(part, suffix)
             try:
                 batches = _watched(source, columns, bar)
                 for batch, steps in predict_batches(network, batches, columns, batch_size, source.where):

@@ -113,11 +113,9 @@ def staged(targets: list[Path]) -> Iterator[list[Path]]:
         for path, target in zip(temporary, targets, strict=True):
             os.replace(path, target)
     except BaseException:
-        for path in temporary:
-            path.unlink(missing_ok=True)
-        for folder in made:
-            if not any(folder.iterdir()):
-                folder.rmdir()
+        for unwanted in (*temporary, *made):
+            with contextlib.suppress(OSError):  # gone, or a folder with more in it
+                (unwanted.rmdir if unwanted in made else unwanted.unlink)()
         raise
     finally:
         for path in temporary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,6 +41,7 @@ _OTHERS = {
     b"PK\x03\x04": "a zip archive or workbook",
     b"\x1f\x8b": "gzip data (.csv.gz)",
 }  # how files begin that are taken for CSV
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}  # what else stands between cells
 _CSV_BLOCK = 1 << 20  # bytes that Arrow parses at a time
 _PARQUET_BYTES = 8 << 20  # aim for record batches of this size, uncompressed
 _PARQUET_ROWS = 1 << 16
@@ -114,7 +116,7 @@ class ParquetSource:
         self.path, self.size = path, path.stat().st_size
         self.doubtful: tuple[str, ...] = ()
         try:
-            with parquet.ParquetFile(path) as file:
+            with _opened(path) as stream, parquet.ParquetFile(stream) as file:
                 self.schema = file.schema_arrow
                 rows = file.metadata.num_rows
                 groups = [file.metadata.row_group(g) for g in range(file.metadata.num_row_groups)]
@@ -131,7 +133,10 @@ class ParquetSource:
         pa, parquet = require("pyarrow", "data"), require("pyarrow.parquet", "data")
         done = 0
         try:
-            with parquet.ParquetFile(self.path, buffer_size=1 << 20, pre_buffer=False) as file:
+            with (
+                _opened(self.path) as stream,
+                parquet.ParquetFile(stream, buffer_size=1 << 20, pre_buffer=False) as file,
+            ):
                 for batch in file.iter_batches(self._batch_rows, columns=columns.names):
                     done += batch.num_rows
                     yield batch, self.size * done // self.rows
@@ -164,6 +169,9 @@ class CsvSource:
         if header is None:
             raise ScoringError(f"{path}: expected a header line, found an empty file")
         self._refuse_other_bytes(*header)
+        other = next((what for mark, what in _SEPARATORS.items() if len(header[1]) == 1 and mark in header[1][0]), None)
+        if other:
+            raise ScoringError(f"{path}, line {header[0]}: expected commas between cells, found {other}")
         if next(rows, None) is None:
             raise ScoringError(f"{path}: expected at least one row below the header, found none")
         try:
@@ -216,7 +224,7 @@ class CsvSource:
 
     def _open(self) -> Any:
         pa = require("pyarrow", "data")
-        self._raw = pa.OSFile(str(self.path))
+        self._raw = _opened(self.path)
         return pa.CompressedInputStream(self._raw, "gzip") if self.path.name.lower().endswith(".gz") else self._raw
 
     def _reader(self, stream: Any, kinds: dict[str, Any], names: Sequence[str] = ()) -> Any:
@@ -269,6 +277,11 @@ class CsvSource:
                         f"found {cell!r}"
                     ) from error
         raise ScoringError(f"{self.path}: expected a CSV table, found: {_first_line(error)}") from error
+
+
+def _opened(path: Path) -> Any:
+    """Return an Arrow file to read, whatever bytes its name consists of."""
+    return require("pyarrow", "data").OSFile(os.fsencode(path))
 
 
 def _is_time_text(cell: str, kind: Any) -> bool:

@@ -142,9 +142,12 @@ class CSVLogger(Callback):
         self.append = checks.boolean("append", append)
         self._file: IO[str] | None = None
         self._writer: Any = None
+        self._size: int | None = None  # of the file after the last line, for a checkpoint
 
     def on_train_begin(self) -> None:
-        """Open the file."""
+        """Open the file, without the lines that a killed run wrote after its last checkpoint."""
+        if self.append and self._size is not None and os.path.exists(self.path):
+            os.truncate(self.path, min(self._size, os.path.getsize(self.path)))
         self._has_header = self.append and os.path.exists(self.path) and os.path.getsize(self.path) > 0
         self._file = open(self.path, "a" if self.append else "w", newline="", encoding="utf-8")  # noqa: SIM115
         self._writer = csv.writer(self._file, delimiter=self.separator)
@@ -166,10 +169,11 @@ class CSVLogger(Callback):
             self._has_header = True
         self._writer.writerow([epoch, *logs.values()])
         self._file.flush()
+        self._size = os.fstat(self._file.fileno()).st_size
 
     def state_dict(self) -> dict[str, Any]:
-        """Say that lines have been written."""
-        return {"has_lines": True}
+        """Say that lines have been written, and how many bytes of them."""
+        return {"has_lines": True, "size": self._size}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on in the file.
@@ -180,6 +184,8 @@ class CSVLogger(Callback):
             From ``state_dict``.
         """
         self.append = bool(state["has_lines"])
+        size = state.get("size")  # checkpoints of before say nothing of it
+        self._size = None if size is None else checks.integer("size", size, minimum=0)
 
     def on_train_end(self) -> None:
         """Close the file."""

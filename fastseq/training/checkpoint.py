@@ -18,6 +18,8 @@ from fastseq.persistence import ModelFileError, read_arrays, write_arrays
 from fastseq.training.run import Callback, Logs, Run
 
 FORMAT = 1
+#: What values raise that are not what fit wrote: a checksum tells damage, not meaning.
+_UNFIT = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
 
 
 class Saved(NamedTuple):
@@ -104,20 +106,36 @@ def load_checkpoint(
     ModelFileError
         If the file is damaged, of another kind, or does not fit.
     """
-    document, values = _read(path)
+    return _take_up(path, *_read(path), model, optimizer, rng or generator())
+
+
+def _take_up(
+    path: str | os.PathLike[str],
+    document: dict[str, Any],
+    values: dict[str, Any],
+    model: Module,
+    optimizer: Optimizer,
+    rng: np.random.Generator,
+) -> Saved:
+    """Bring model, optimiser and random state to what a file holds; change none of them if one does not fit."""
     kind = document["optimizer"]["type"]
     if kind != type(optimizer).__name__:
         raise ModelFileError(path, f"a checkpoint of {type(optimizer).__name__}", f"one of {kind}"[:100])
-    chosen = rng or generator()
     before = {name: t._data.copy() for name, t in model.state_dict().items()}
     try:
+        _check_random_state(values["rng"], rng)
         model.load_state_dict(values["model"])
         optimizer.load_state_dict(values["optimizer"])
-        chosen.bit_generator.state = values["rng"]
-    except (TypeError, ValueError, KeyError, OverflowError) as error:
+    except _UNFIT as error:
         model.load_state_dict(before)
         raise ModelFileError(path, "a checkpoint of this model and optimiser", f"{error}"[:500]) from error
+    rng.bit_generator.state = values["rng"]
     return Saved(document["epoch"], values["extra"])
+
+
+def _check_random_state(state: Any, rng: np.random.Generator) -> None:
+    """Raise what setting a generator's state would raise, without setting it."""
+    type(rng.bit_generator)(0).state = state
 
 
 class Checkpoint(Callback):
@@ -174,8 +192,8 @@ def resume(run: Run, path: str | os.PathLike[str]) -> int:
     int
         The epoch to go on with.
     """
-    saved = load_checkpoint(path, run.model, run.optimizer, rng=run.rng)
-    extra = saved.extra
+    document, values = _read(path)
+    extra = values["extra"]
     try:
         names = [name for name, _ in extra["callbacks"]]
         own = [type(callback).__name__ for callback in run.callbacks]
@@ -185,20 +203,33 @@ def resume(run: Run, path: str | os.PathLike[str]) -> int:
         if (averages is None) != (run.averages is None):
             kinds = ["a run that averages weights", "one that does not"]
             raise ModelFileError(path, *(kinds[::-1] if averages is None else kinds))
+        _check_random_state(extra["start"], run.rng)
+        history = {name: [_number(value) for value in numbers] for name, numbers in extra["history"].items()}
+        epochs = [checks.integer("epochs", number, minimum=0) for number in extra["epochs"]]
+        if not isinstance(extra["stopped"], str):
+            raise checks.kind_error("stopped", "a reason", extra["stopped"])
+        for callback, (_, state) in zip(run.callbacks, extra["callbacks"], strict=True):
+            callback.run = run
+            callback.load_state_dict(state)
         if run.averages is not None:
             run.averages.load_state_dict(averages)
-        run.start_state = extra["start"]
-        run.history.history = {name: list(values) for name, values in extra["history"].items()}
-        run.history.epoch = list(extra["epochs"])
-        if extra["stopped"]:
-            run.stop(extra["stopped"])
-        for callback, (_, state) in zip(run.callbacks, extra["callbacks"], strict=True):
-            callback.load_state_dict(state)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        _take_up(path, document, values, run.model, run.optimizer, run.rng)
+    except _UNFIT as error:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(path, "a checkpoint that fit wrote", f"{type(error).__name__}: {error}"[:300]) from error
-    return saved.epoch
+    run.start_state = extra["start"]
+    run.history.history, run.history.epoch = history, epochs
+    if extra["stopped"]:
+        run.stop(extra["stopped"])
+    return int(document["epoch"])
+
+
+def _number(value: Any) -> float:
+    """Return a number of a history, NaN and infinities among them."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise checks.kind_error("history", "numbers", value)
+    return value
 
 
 class _Packer:
@@ -265,6 +296,6 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]
             document["optimizer"]["type"], str
         ):
             raise ValueError("parts that are no mappings")
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (*_UNFIT, RecursionError) as error:
         raise ModelFileError(path, "a whole checkpoint", f"{type(error).__name__}: {error}"[:300]) from error
     return document, values

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fastseq import checks
@@ -141,9 +142,13 @@ class EarlyStopping(_Monitor):
         state
             From ``state_dict``.
         """
-        self.best, self.best_epoch, self.wait = state["best"], state["best_epoch"], state["wait"]
+        self.best, self.best_epoch, self.wait = float(state["best"]), int(state["best_epoch"]), int(state["wait"])
         names = [name for name in state if name.startswith("weights.")]
         self._weights = {name.removeprefix("weights."): state[name] for name in names}
+        own = {name: t._data.shape for name, t in self.run.model.state_dict().items()} if names else {}
+        found = {name: np.shape(values) for name, values in self._weights.items()}
+        if found != own:
+            raise checks.value_error("weights", f"the shapes {own}", found)
 
 
 class ModelCheckpoint(_Monitor):
@@ -229,7 +234,7 @@ class ModelCheckpoint(_Monitor):
         state
             From ``state_dict``.
         """
-        self.best = state["best"]
+        self.best = float(state["best"])
 
 
 class ReduceLROnPlateau(_Monitor):
@@ -315,4 +320,4 @@ class ReduceLROnPlateau(_Monitor):
         state
             From ``state_dict``.
         """
-        self.best, self.wait, self._cooling = state["best"], state["wait"], state["cooling"]
+        self.best, self.wait, self._cooling = float(state["best"]), int(state["wait"]), int(state["cooling"])

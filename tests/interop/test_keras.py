@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -234,6 +235,21 @@ def test_damaged_files_are_refused(tmp_path, name):
             from_keras(path)  # an .h5 file has no checksums, and both kinds have bytes that nobody reads
         except ModelFileError:
             continue
+
+
+@pytest.mark.parametrize("size", [0, 7])
+def test_a_heap_that_is_zeroed_is_refused(tmp_path, size):
+    """HDF5's library itself goes round in it for ever."""
+    whole = bytearray((DATA / "sequential.h5").read_bytes())
+    heaps = [found.start() for found in re.finditer(b"GCOL", whole)]
+    assert heaps
+    for start in heaps:
+        damaged = whole.copy()
+        damaged[start + 16 : start + 4096] = bytes(4080)
+        damaged[start + 24] = size
+        (tmp_path / "m.h5").write_bytes(damaged)
+        with pytest.raises(ModelFileError, match=f"an entry of {size} bytes at byte {start + 16}: the file is"):
+            from_keras(tmp_path / "m.h5")
 
 
 @pytest.mark.filterwarnings("ignore:layer")

@@ -430,3 +430,30 @@ def test_the_folder_is_flushed_and_file_systems_without_that_are_fine(tmp_path, 
     monkeypatch.setattr(atomic.os, "fsync", sync)
     write_file(tmp_path / "m", [b"x"])
     assert len(folders) == 1 and (tmp_path / "m").read_bytes() == b"x"
+
+
+def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):
+    """Where only root may look, names that are known can still be written and read."""
+
+    def refuse(path, *flags, real=os.open):
+        if os.path.isdir(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path, *flags)
+
+    monkeypatch.setattr(atomic.os, "listdir", refuse)
+    monkeypatch.setattr(atomic.os, "open", refuse)
+    for data in (b"x", b"y"):
+        write_file(tmp_path / "m", [data])
+        assert (tmp_path / "m").read_bytes() == data
+
+
+@pytest.mark.parametrize("call", ["open", "write", "fsync", "replace"])
+def test_what_the_disk_says_names_the_file(call, tmp_path, monkeypatch):
+    def fail(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic.os, call, fail)
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            write_file(tmp_path / "m", [b"x"])
+    assert caught.value.filename == str(tmp_path / "m")

@@ -263,6 +263,7 @@ CHANGES = {
     "negative": (lambda d: layer(d)["config"].update(hidden_size=-5), "hidden_size"),
     "text": (lambda d: layer(d)["config"].update(hidden_size="5"), "hidden_size: expected an integer"),
     "dtype": (lambda d: layer(d)["config"].update(dtype="object"), "dtype: expected float32 or float64"),
+    "dtype to parse": (lambda d: layer(d)["config"].update(dtype="071,(1"), "dtype: expected float32 or float64"),
     "unknown argument": (lambda d: layer(d)["config"].update(x=1), "unexpected keyword argument 'x'"),
     "missing argument": (lambda d: layer(d)["config"].pop("hidden_size"), "missing 1 required positional"),
     "no configuration": (lambda d: layer(d).update(config=[]), "the arguments of LSTM at model.0"),

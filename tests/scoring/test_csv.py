@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 from pathlib import Path
 
 import numpy as np
@@ -97,8 +98,13 @@ BAD_CSV = {
     "header only, open": ("unique_id,ds,x", "in.csv: expected at least one row below the header, found none"),
     "semicolons": (
         GOOD.replace(",", ";"),
-        "in.csv: expected an id column 'unique_id', found the columns unique_id;ds;x;y",
+        "line 1: expected commas between cells, found semicolons",
     ),
+    "semicolons and decimal commas": (
+        "unique_id;ds;x\na;1;1,5\n",
+        "line 1: expected commas between cells, found semicolons",
+    ),
+    "tabs": (GOOD.replace(",", "\t"), "line 1: expected commas between cells, found tabs"),
     "blanks in the header": (
         GOOD.replace("ds,x", "ds , x"),
         "in.csv: expected a time column 'ds', found the columns unique_id, 'ds ', ' x', y",
@@ -162,6 +168,16 @@ def test_files_that_are_no_utf8_csv(tmp_path):
     path.write_bytes(text)
     with pytest.raises(ScoringError, match="in.csv.gz: expected gzip data, found something else"):
         quiet(weighted_sum, path, tmp_path / "out.csv")
+
+
+def test_very_many_columns_are_not_all_listed(tmp_path):
+    count = 9000
+    path = tmp_path / "in.csv"
+    path.write_text(f"unique_id,ds,{','.join(f'c{k}' for k in range(count))}\na,1{',1' * count}\n")
+    begin = time.perf_counter()
+    with pytest.raises(ScoringError, match=r"\(the model's input size\), found 9000: c0, .* c39 and 8960 more$"):
+        quiet(nn.LSTM(2, 3), path, tmp_path / "out.csv")
+    assert time.perf_counter() - begin < 3  # comparing each with all others takes 8 s
 
 
 def test_the_index_that_pandas_writes_is_no_feature(tmp_path):

@@ -298,3 +298,16 @@ def test_memory_does_not_grow_with_the_file(tmp_path, form):
     assert done.returncode == 0, done.stderr
     small, large = map(float, done.stdout.split())
     assert large - small < 40, f"peak memory {small:.0f} MiB for 0.6 million rows, {large:.0f} MiB for 2.6"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes there")
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_names_of_any_bytes(tmp_path, suffix, capsys):
+    from fastseq.cli import main
+
+    fs.save(nn.Sequential(nn.LSTM(1, 3), nn.LastStep(), nn.Linear(3, 1)), tmp_path / "m")
+    given, made = (os.fsdecode(os.fsencode(tmp_path / name) + b"\xff\n" + suffix.encode()) for name in ("in", "out"))
+    write(long_table(ragged([3], 1)), tmp_path / f"plain{suffix}").rename(given)  # Arrow takes no such names
+    assert main(["score", str(tmp_path / "m"), given, "-o", made, "--no-progress"]) == 0
+    assert read(Path(made).rename(tmp_path / f"plain{suffix}")).num_rows == 1
+    assert f"{tmp_path}/out\\udcff" in capsys.readouterr().out

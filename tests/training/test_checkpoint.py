@@ -248,3 +248,70 @@ def test_documents_that_lie(change, tmp_path):
     write_arrays(tmp_path / "c", arrays, document)
     with pytest.raises(ModelFileError):
         run(net, tmp_path)
+
+
+def entry_of(pairs, name):
+    """The value that packed pairs hold under a name, as a list that can be changed."""
+    return next(pair for pair in pairs["map"] if pair[0] == name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda extra, d: entry_of(extra, "start").__setitem__(1, {"map": []}),
+        lambda extra, d: entry_of(extra, "start").__setitem__(1, {"float": "nan"}),
+        lambda extra, d: entry_of(entry_of(extra, "start")[1], "uinteger").__setitem__(1, -1),
+        lambda extra, d: entry_of(extra, "history").__setitem__(1, {"map": [["loss", ["low"]]]}),
+        lambda extra, d: entry_of(extra, "epochs").__setitem__(1, ["first"]),
+        lambda extra, d: entry_of(extra, "stopped").__setitem__(1, 3),
+        lambda extra, d: entry_of(entry_of(extra, "callbacks")[1][1][1], "best").__setitem__(1, "low"),
+        lambda extra, d: entry_of(entry_of(extra, "callbacks")[1][1][1], "wait").__setitem__(1, {"float": "inf"}),
+        lambda extra, d: entry_of(entry_of(extra, "callbacks")[1][0][1], "weights.3.bias").__setitem__(1, [1.0, 2.0]),
+        lambda extra, d: entry_of(d["optimizer"]["state"], "state")[1]["map"][0].__setitem__(1, "none"),
+        lambda extra, d: d["rng"]["map"].pop(),
+    ],
+)
+def test_a_run_that_lies_changes_nothing(change, tmp_path):
+    """F31: under a right checksum; what was found by a million of changes at random."""
+    with pytest.raises(RuntimeError):
+        run(model(), tmp_path, die=2)
+    arrays, document = read_arrays(tmp_path / "c")
+    change(document["extra"], document)
+    write_arrays(tmp_path / "c", arrays, document)
+    net, rng = model(), np.random.default_rng(5)
+    optimizer = optim.Adam(net.parameters(), lr=0.25)
+    before = [p.numpy().copy() for p in net.parameters()]
+    with pytest.raises(ModelFileError):
+        run(net, tmp_path, optimizer=optimizer, learning_rate=None, random_state=rng)
+    assert rng.bit_generator.state == np.random.default_rng(5).bit_generator.state
+    assert all(np.array_equal(p.numpy(), kept) for p, kept in zip(net.parameters(), before, strict=True))
+    assert optimizer.param_groups[0]["lr"] == 0.25
+
+
+class DieAfterLogging(Callback):
+    """Ends the process's run between the log's line and the checkpoint."""
+
+    def __init__(self, last):
+        self.last = last
+
+    def on_epoch_end(self, epoch, logs):
+        if epoch == self.last:
+            raise RuntimeError("lights out")
+
+
+def test_a_log_goes_on_where_the_checkpoint_is(tmp_path):
+    """A run that is killed after a line, or within one, does not leave that epoch twice."""
+
+    def go(last):
+        callbacks = [CSVLogger(tmp_path / "log.csv"), last, Checkpoint(tmp_path / "c")]
+        fs.fit(model(), X, Y, epochs=5, callbacks=callbacks, verbose=False, resume_from=tmp_path / "c")
+
+    with pytest.raises(RuntimeError, match="lights out"):
+        go(DieAfterLogging(3))
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 5
+    with open(tmp_path / "log.csv", "a") as log:
+        log.write("4,0.1")
+
+    go(DieAfterLogging(-1))
+    lines = (tmp_path / "log.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["epoch", "0", "1", "2", "3", "4"]
