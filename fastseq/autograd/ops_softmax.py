@@ -35,7 +35,7 @@ def softmax_arrays(data: Array, axis: int) -> Array:
     ndarray
         NaN where a row is NaN, all -inf, or has +inf.
     """
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         out = elementary.exp(data - np.max(data, axis=axis, keepdims=True, initial=-np.inf))
     with np.errstate(invalid="ignore", divide="ignore"):
         out /= np.sum(out, axis=axis, keepdims=True)
@@ -57,7 +57,7 @@ def log_softmax_arrays(data: Array, axis: int) -> Array:
     ndarray
         NaN where a row is NaN, all -inf, or has +inf.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         shifted = data - np.max(data, axis=axis, keepdims=True, initial=-np.inf)
         shifted -= elementary.log(np.sum(elementary.exp(shifted), axis=axis, keepdims=True))
     return shifted

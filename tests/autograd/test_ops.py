@@ -208,6 +208,8 @@ def test_softmax_does_not_overflow():
     assert ops.logsumexp(np.array([np.inf, 0.0])).item() == np.inf
     assert np.isnan(ops.softmax(np.array([np.nan, 1.0])).numpy()).all()
     assert ops.softmax(np.zeros((2, 0))).shape == (2, 0)
+    wide = np.array([3e38, -3e38], np.float32)  # their difference is beyond float32, and no cause for a warning
+    assert ops.softmax(wide).numpy().tolist() == [1, 0] and ops.log_softmax(wide).numpy().tolist() == [0, -np.inf]
     tiny = ops.sigmoid(np.array([-1e4, -700.0, 0.0, 1e4, np.nan], np.float64)).numpy()
     # atol: the kernels' sigmoid ends at its smallest normal value
     np.testing.assert_allclose(tiny, [0, np.exp(-700.0), 0.5, 1, np.nan], rtol=1e-14, atol=4e-308)
