@@ -348,12 +348,13 @@ def test_an_interrupt_leaves_the_old_file(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
-def test_a_kill_at_any_instant_leaves_a_whole_file(tmp_path):
+@pytest.mark.parametrize("kills", [40, pytest.param(500, marks=pytest.mark.slow)])
+def test_a_kill_at_any_instant_leaves_a_whole_file(tmp_path, kills):
     target = tmp_path / "m"
     versions = [bytes([i]) * 300_000 for i in range(4)]
     write_file(target, [versions[0]])
     rng = np.random.default_rng(0)
-    for _ in range(40):
+    for _ in range(kills):
         child = os.fork()
         if child == 0:
             while True:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
@@ -315,3 +318,59 @@ def test_a_log_goes_on_where_the_checkpoint_is(tmp_path):
     go(DieAfterLogging(-1))
     lines = (tmp_path / "log.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["epoch", "0", "1", "2", "3", "4"]
+
+
+class Killed(Callback):
+    """Ends the process at a step of the optimiser, without a farewell."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_optimizer_step(self):
+        self.step -= 1
+        if not self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
+@pytest.mark.parametrize("options", [{}, {"optimizer": "sgd", "ema": 0.9}, {"accumulate": 2}], ids=str)
+def test_a_kill_at_every_step_changes_no_bit(options, tmp_path):
+    """F24: killed anew at every step, and resumed each time."""
+
+    def go(folder, step):
+        folder.mkdir(exist_ok=True)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                callbacks = [
+                    Checkpoint(folder / "c"),
+                    EarlyStopping(patience=9),
+                    CSVLogger(folder / "log"),
+                    Killed(step),
+                ]
+                net = model()
+                fs.fit(
+                    net, X, Y, epochs=4, batch_size=12, validation_split=0.3, random_state=1, callbacks=callbacks,
+                    verbose=False, resume_from=folder / "c", **options,
+                )  # fmt: skip
+                fs.save(net, folder / "m")
+                code = 0
+            finally:
+                os._exit(code)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    fs.fit(model(), X, Y, epochs=1, validation_split=0.3, verbose=False, **options)  # children find kernels loaded
+    assert go(tmp_path / "whole", -1) == 0
+    whole = (tmp_path / "whole" / "m").read_bytes()
+    for step in range(1, 100):
+        ended = go(tmp_path / f"{step}", step)
+        if ended == 0:
+            break
+        assert ended == -signal.SIGKILL
+        assert go(tmp_path / f"{step}", -1) == 0
+        assert (tmp_path / f"{step}" / "m").read_bytes() == whole, step
+        assert len((tmp_path / f"{step}" / "log").read_text().splitlines()) == 5
+    assert step > 4
