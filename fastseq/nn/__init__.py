@@ -9,6 +9,7 @@ from fastseq.nn.activations import (
     Identity,
     LeakyReLU,
     LogSoftmax,
+    PReLU,
     ReLU,
     Sigmoid,
     SiLU,
@@ -17,12 +18,14 @@ from fastseq.nn.activations import (
     Tanh,
 )
 from fastseq.nn.attention import MultiheadAttention
+from fastseq.nn.batch_norm import BatchNorm1d
 from fastseq.nn.containers import ModuleDict, ModuleList, Sequential
 from fastseq.nn.conv import Conv1d
 from fastseq.nn.crf import CRF
 from fastseq.nn.ctc import CTCLoss
 from fastseq.nn.dropout import Dropout, VariationalDropout
 from fastseq.nn.embedding import Embedding
+from fastseq.nn.flatten import Flatten
 from fastseq.nn.gru import GRU
 from fastseq.nn.layer_norm_lstm import LayerNormLSTM
 from fastseq.nn.linear import Linear
@@ -52,6 +55,7 @@ from fastseq.nn.seq2seq import Seq2Seq
 from fastseq.nn.standardize import Rescale, Standardize
 from fastseq.nn.tagger import Tagger
 from fastseq.nn.transformer import TransformerEncoder, TransformerEncoderLayer
+from fastseq.nn.window_pooling import AvgPool1d, MaxPool1d
 from fastseq.nn.wrappers import Bidirectional, Residual, WeightDrop
 
 F = functional
@@ -117,6 +121,11 @@ __all__ = [
     "init",
     "utils",
     "AttentionPool",
+    "AvgPool1d",
+    "BatchNorm1d",
+    "Flatten",
+    "MaxPool1d",
+    "PReLU",
     "Bidirectional",
     "Conv1d",
     "LearnedPositions",

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import DTypeLike
+
 from fastseq import checks
+from fastseq.autograd import ops
+from fastseq.autograd.operands import array
 from fastseq.autograd.tensor import Tensor
 from fastseq.nn import functional
-from fastseq.nn.module import Module
+from fastseq.nn.init import constant_, expect_room
+from fastseq.nn.module import Module, Parameter
 
 
 class Identity(Module):
@@ -171,6 +177,66 @@ class LeakyReLU(Module):
     def forward(self, input: Any) -> Tensor:
         """Return the function of the input, any shape."""
         return functional.leaky_relu(input, self.negative_slope)
+
+
+class PReLU(Module):
+    """Return x where positive, else weight * x, with a weight that is learnt.
+
+    Parameters
+    ----------
+    num_parameters
+        1, or as many as there are features (the last axis).
+    init
+        What the weight is at first.
+    dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    weight : Parameter
+        (num_parameters,)
+    """
+
+    weight: Parameter
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, *, dtype: DTypeLike = np.float32) -> None:
+        super().__init__()
+        size = self.slopes = checks.integer("num_parameters", num_parameters, 1)  # num_parameters() is every module's
+        self.init = checks.real("init", init)
+        self.dtype = checks.float_dtype("dtype", dtype)
+        expect_room(size)
+        self.weight = Parameter(np.full(size, self.init, self.dtype))
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"num_parameters": self.slopes, "init": self.init, "dtype": self.dtype.name}
+
+    def reset_parameters(self) -> None:
+        """Set the weight to ``init``."""
+        constant_(self.weight, self.init)
+
+    def forward(self, input: Any) -> Tensor:
+        """Return the function of the input.
+
+        Parameters
+        ----------
+        input
+            Any shape, with ``num_parameters`` as its last axis unless that is 1. Converted to the layer's dtype.
+
+        Returns
+        -------
+        Tensor
+            Of the input's shape.
+
+        Raises
+        ------
+        ValueError
+            If the last axis differs.
+        """
+        data = array(input)
+        if self.slopes > 1 and (not data.ndim or data.shape[-1] != self.slopes):
+            raise checks.value_error("input", f"shape (..., {self.slopes})", data)
+        return functional.prelu(input if data.dtype == self.dtype else ops.cast(input, self.dtype), self.weight)
 
 
 class Softplus(Module):

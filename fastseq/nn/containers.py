@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 from fastseq import checks
 from fastseq.nn.conv import Conv1d
 from fastseq.nn.module import Module
+from fastseq.nn.window_pooling import WindowPool
 
 S = TypeVar("S", bound="_Indexed")
 
@@ -139,8 +140,8 @@ class _Indexed(Module):
 class Sequential(_Indexed):
     """Modules one after the other.
 
-    ``lengths`` goes to the modules that use them, behind a Conv1d as they are there; of a module that returns a tuple
-    (out, state), only ``out`` goes on.
+    ``lengths`` goes to the modules that use them, behind a Conv1d or a pool over windows as they are there; of a module
+    that returns a tuple (out, state), only ``out`` goes on.
 
     Parameters
     ----------
@@ -181,7 +182,7 @@ class Sequential(_Indexed):
                 x = module(x, lengths=lengths) if module.uses_lengths else module(x)
                 if isinstance(x, tuple):
                     x = x[0]
-                if lengths is not None and isinstance(module, (Sequential, Conv1d)):
+                if lengths is not None and isinstance(module, (Sequential, Conv1d, WindowPool)):
                     lengths = module.output_lengths(lengths)
         return x
 
@@ -196,10 +197,10 @@ class Sequential(_Indexed):
         Returns
         -------
         array
-            Integers (B,); other than the given ones after a Conv1d that changes the number of steps.
+            Integers (B,); other than the given ones after a layer that changes the number of steps.
         """
         for module in self.children():
-            if isinstance(module, (Sequential, Conv1d)):
+            if isinstance(module, (Sequential, Conv1d, WindowPool)):
                 lengths = module.output_lengths(lengths)
         return lengths
 

@@ -10,7 +10,7 @@ from fastseq.autograd.ops_embedding import embedding
 from fastseq.autograd.ops_linear import affine as linear
 from fastseq.autograd.ops_norm import layer_norm
 from fastseq.nn.ctc import ctc_loss
-from fastseq.nn.functional_activations import dropout, elu, gelu, leaky_relu, silu, softplus
+from fastseq.nn.functional_activations import dropout, elu, gelu, leaky_relu, prelu, silu, softplus
 from fastseq.nn.functional_attention import scaled_dot_product_attention
 from fastseq.nn.functional_classes import cross_entropy, nll_loss
 from fastseq.nn.functional_likelihoods import gaussian_nll_loss, kl_div, poisson_nll_loss, quantile_loss
@@ -41,6 +41,7 @@ __all__ = [
     "mse_loss",
     "nll_loss",
     "poisson_nll_loss",
+    "prelu",
     "quantile_loss",
     "relu",
     "sigmoid",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastseq import checks
-from fastseq.autograd import elementary
+from fastseq.autograd import elementary, ops
 from fastseq.autograd.noise import noise_of, under_noise
 from fastseq.autograd.operands import array
 from fastseq.autograd.tensor import Tensor, record
@@ -98,6 +98,28 @@ def leaky_relu(input: Any, negative_slope: float = 0.01) -> Tensor:
     data = array(input)
     out = np.where(data > 0, data, data * negative_slope)
     return record(out, (input,), (lambda g: np.where(data > 0, g, g * negative_slope),), (input,))
+
+
+def prelu(input: Any, weight: Any) -> Tensor:
+    """Return input where positive, else weight * input.
+
+    Parameters
+    ----------
+    input
+        Any shape.
+    weight
+        Of a shape that fits: one number, or one per feature (the last axis).
+
+    Returns
+    -------
+    Tensor
+        Of the input's shape.
+
+    Notes
+    -----
+    He et al., "Delving Deep into Rectifiers", 2015, equation 1.
+    """
+    return ops.where(array(input) > 0, input, ops.mul(input, weight))
 
 
 def silu(input: Any) -> Tensor:

@@ -22,12 +22,16 @@ from fastseq.autograd.tensor import Tensor
 from fastseq.nn import (
     CRF,
     AttentionPool,
+    AvgPool1d,
+    BatchNorm1d,
     Bidirectional,
     Conv1d,
     Embedding,
+    Flatten,
     LayerNorm,
     LearnedPositions,
     MaxPool,
+    MaxPool1d,
     MeanPool,
     Module,
     MultiheadAttention,
@@ -43,6 +47,7 @@ from fastseq.nn.positions import sinusoids
 WHOLE_ROWS: dict[Any, str] = {
     Bidirectional: "reads rows from both ends",
     (MeanPool, MaxPool, AttentionPool): "waits for the last step of a row",
+    (MaxPool1d, AvgPool1d): "has no output at some steps",
     CRF: "weighs the tags of a whole row",
 }
 """Layers that no stream can run, and why."""
@@ -345,6 +350,12 @@ def step_of(layer: Module, place: str) -> Callable[[Tensor], Tensor]:
         return NestedStep(Stream(layer.layer), residual=False)
     if isinstance(layer, Embedding):
         return _lookup(layer)
+    if isinstance(layer, BatchNorm1d):
+        if not layer.track_running_stats:
+            raise refuse(" without running averages, which takes whole batches")
+        return lambda x: ops.reshape(layer.by_averages(ops.reshape(x, (1, -1))), x.shape)
+    if isinstance(layer, Flatten):
+        raise refuse(", which puts the steps of a row together")
     if layer.uses_lengths and not isinstance(layer, LayerNorm):
         if not type(layer).__module__.startswith("fastseq.nn"):
             raise refuse(", whose layers a stream cannot see: put layers of fastseq.nn in a Sequential")

@@ -13,6 +13,7 @@ from fastseq.nn import (
     ELU,
     GELU,
     MLP,
+    BatchNorm1d,
     Conv1d,
     Dropout,
     Embedding,
@@ -62,7 +63,7 @@ PASSES = (Dropout, Identity, LastStep, VariationalDropout)
 """Layers that hand a step on as it is, outside training."""
 SIZES: dict[type, str] = {
     Conv1d: "in_channels", MultiheadAttention: "embed_dim", TransformerEncoderLayer: "d_model",
-    SinusoidalPositions: "features", LearnedPositions: "features",
+    BatchNorm1d: "num_features", SinusoidalPositions: "features", LearnedPositions: "features",
 }  # fmt: skip
 """Where layers that run behind the program say how many features they read."""
 

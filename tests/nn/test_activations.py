@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastseq.nn import activations, functional
+from tests.gradcheck import gradcheck
 
 X = np.linspace(-2, 2, 12).reshape(3, 4)
 
@@ -54,3 +55,29 @@ def test_options_are_checked():
         activations.ELU(None)
     with pytest.raises(ValueError, match="axis"):
         activations.Softmax(2)(X)
+
+
+def test_prelu(rng):
+    one, each = activations.PReLU(dtype=np.float64), activations.PReLU(4, 0.5, dtype=np.float64)
+    np.testing.assert_array_equal(one(X).numpy(), np.where(X > 0, X, 0.25 * X))
+    each.weight.data = np.array([0.0, -1.0, 2.0, np.pi])
+    np.testing.assert_array_equal(each(X).numpy(), np.where(X > 0, X, each.weight.numpy() * X))
+    assert one(X.astype(np.float32)).dtype == np.float64
+    gradcheck(one, rng.standard_normal((2, 3, 4)))
+    gradcheck(each, rng.standard_normal((2, 3, 4)))
+    assert each.num_parameters() == 4 and one.num_parameters() == 1
+    with pytest.raises(ValueError, match=r"input: expected shape \(..., 4\), got"):
+        each(np.zeros((2, 3)))
+
+
+def test_prelu_agrees_with_torch(rng):
+    torch = pytest.importorskip("torch")
+    mine, theirs = activations.PReLU(4, dtype=np.float64), torch.nn.PReLU(4).double()
+    mine.weight.data = rng.standard_normal(4)
+    theirs.load_state_dict({"weight": torch.tensor(mine.weight.numpy())})
+    x = rng.standard_normal((2, 3, 4))
+    out, wanted = mine(x), theirs(torch.tensor(x).transpose(1, 2)).transpose(1, 2)
+    np.testing.assert_array_equal(out.numpy(), wanted.detach())
+    (out * out).sum().backward()
+    (wanted * wanted).sum().backward()
+    np.testing.assert_allclose(mine.weight.grad, theirs.weight.grad, rtol=1e-12)
