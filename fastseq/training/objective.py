@@ -50,6 +50,10 @@ class Objective:
         self.keeps_integers = not self.named or loss == "cross_entropy"
         self._options: dict[str, Any] = {"axis": -1} if loss == "cross_entropy" else {}
         self._takes_lengths = self.named or _takes_lengths(loss)
+        #: The class whose targets do not count in the mean, if there is one.
+        self.ignored: int | None = -100 if loss == "cross_entropy" else None
+        if getattr(loss, "reduction", None) == "mean":
+            self.ignored = getattr(loss, "ignore_index", None)
 
     def __call__(self, prediction: Tensor, target: Array, lengths: NDArray[np.int64] | None) -> Tensor:
         """Return the loss of one batch; ``lengths`` is given where there is one target per step of ragged rows."""

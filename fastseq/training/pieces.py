@@ -26,14 +26,22 @@ class Piece(NamedTuple):
     counted: Numbers | None  #: lengths by which targets per step are counted; None where rows are
     begins: bool = True  #: whether it starts with the rows' first step
     ends: bool = True  #: whether it is the last of its rows
+    ignored: int | None = None  #: the class whose targets the loss leaves out, if there is one
 
     @property
     def weight(self) -> int:
         """How many predictions the piece's mean loss is a mean of."""
+        if self.ignored is not None and self.target.dtype.kind in "iu":
+            kept = self.target != self.ignored
+            if self.counted is not None:
+                kept = kept[np.arange(kept.shape[1]) < self.counted[:, None]]
+            return int(np.count_nonzero(kept))
         return len(self.target) if self.counted is None else int(self.counted.sum())
 
 
-def pieces(rows: Rows, targets: Targets, batches: Iterable[Numbers], window: int | None = None) -> Iterator[Piece]:
+def pieces(
+    rows: Rows, targets: Targets, batches: Iterable[Numbers], window: int | None = None, ignored: int | None = None
+) -> Iterator[Piece]:
     """Yield batches of data and targets, cut in windows of steps if so wished.
 
     Parameters
@@ -46,13 +54,15 @@ def pieces(rows: Rows, targets: Targets, batches: Iterable[Numbers], window: int
         Row numbers.
     window
         K, steps at a time: the pieces of one batch follow each other, rows keep their places. None for whole batches.
+    ignored
+        The class whose targets the loss leaves out, if there is one.
     """
     for batch in batches:
         data, lengths = rows.take(batch)
         target = targets.take(batch, data.shape[1])
         if window is None:
             masked = lengths_for_loss(targets, rows, lengths)
-            yield Piece(data, lengths if rows.ragged else None, target, masked, masked)
+            yield Piece(data, lengths if rows.ragged else None, target, masked, masked, ignored=ignored)
             continue
         steps = data.shape[1]
         for start in range(0, steps, window):
@@ -60,7 +70,7 @@ def pieces(rows: Rows, targets: Targets, batches: Iterable[Numbers], window: int
             left = np.clip(lengths - start, 0, stop - start)
             unequal = left if (left != stop - start).any() else None
             part = np.ascontiguousarray(data[:, start:stop])
-            yield Piece(part, unequal, target[:, start:stop], unequal, left, start == 0, stop == steps)
+            yield Piece(part, unequal, target[:, start:stop], unequal, left, start == 0, stop == steps, ignored)
 
 
 def groups(found: Iterable[Piece], size: int) -> Iterator[list[Piece]]:

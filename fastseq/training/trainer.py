@@ -263,7 +263,7 @@ class Trainer:
         state, number = self.state, 0
         self.carried = None if self.plan.window is None else CarriedState(state.model)
         with self.carried or nullcontext():
-            found = pieces(self.rows, self.targets, self._batches(), self.plan.window)
+            found = pieces(self.rows, self.targets, self._batches(), self.plan.window, self.objective.ignored)
             for group in groups(found, self.plan.accumulate):
                 losses = self._step(group, tally)
                 bar.update(sum(piece.ends for piece in group))
@@ -330,7 +330,8 @@ class Trainer:
         tally = Tally(self.metrics)
         with evaluating(self.state.model):
             batches = bucket(held_out.rows.lengths[held_out.numbers], max(self.plan.batch_size, 256))
-            for piece in pieces(held_out.rows, held_out.targets, (held_out.numbers[chosen] for chosen in batches)):
+            chosen = (held_out.numbers[numbers] for numbers in batches)
+            for piece in pieces(held_out.rows, held_out.targets, chosen, ignored=self.objective.ignored):
                 self._loss(held_out.targets, piece, tally)
         return tally.logs("val_")
 

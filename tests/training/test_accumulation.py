@@ -117,3 +117,21 @@ def test_lbfgs_has_no_rate_and_takes_gradients_as_they_are(rng):
 def test_arguments_are_checked(rng, wrong):
     with pytest.raises(ValueError, match="accumulate: expected an integer >= 1"):
         fitted(network(), ragged(rng, 4), np.zeros(4), accumulate=wrong)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", nn.CrossEntropyLoss(ignore_index=7, axis=-1)])
+@pytest.mark.parametrize("per_step", [True, False])
+def test_an_epoch_s_loss_is_the_mean_over_the_targets_that_count(rng, loss, per_step):
+    """A batch whose targets are all left out counts for nothing, one with few for little."""
+    ignored = -100 if loss == "cross_entropy" else 7
+    x = rng.standard_normal((12, 5, 2))
+    y = rng.integers(0, 3, (12, 5) if per_step else 12)
+    y[:4] = ignored
+    y[5:7] = ignored
+    net = network(not per_step, 3)
+    wanted = nn.functional.cross_entropy(net(x), y, ignore_index=ignored, axis=-1).item()
+    options = {"loss": loss, "batch_size": 4, "optimizer": "sgd", "learning_rate": 0.0, "epochs": 1}
+    history = fs.fit(net, x, y, validation_data=(x, y), shuffle=False, verbose=False, **options).history
+    np.testing.assert_allclose([history["loss"][0], history["val_loss"][0]], wanted, rtol=1e-12)
+    assert np.isfinite(fitted(net, x, y, loss=loss, batch_size=4, accumulate=2)).all()
+    assert all(np.isfinite(p.numpy()).all() for p in net.parameters())
