@@ -133,7 +133,8 @@ _ELSEWHERE = {
     "compile": ": there is nothing to compile, kernels are compiled when first used",
     "keras": ": layers, models, optimizers, losses, metrics and callbacks are in fastseq itself",
     "onnx": ": models are exported by fastseq.interop.to_onnx",
-    "utils": ": fit and predict take arrays and make the batches themselves, there is no DataLoader",
+    "utils": ": to_categorical and pad_sequences are in fastseq.models.preprocessing; fit and predict take arrays and "
+    "make the batches themselves, there is no DataLoader",
 }
 _SUBMODULES = (
     "autograd",

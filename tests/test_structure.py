@@ -34,6 +34,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "layers": {"autograd", "nn", "checks"},
     "models": {"layers", "training", "persistence", "autograd", "nn", "optim", "checks"},
     # it lays out their panels
+    # Keras's places, which are modules of the two above
+    **dict.fromkeys(("optimizers", "losses", "metrics"), {"models"}),
+    **dict.fromkeys(("regularizers", "initializers", "constraints"), {"layers"}),
+    "callbacks": {"training"},
     "streaming": {"nn", "autograd", "sequence", "cells", "simd", "batch", "buffers", "jit", "checks"},
     "persistence": {"nn", "autograd", "checks"},
     "interop": {"nn", "autograd", "persistence", "checks"},  # it writes files as atomically, and refuses with its error
