@@ -134,6 +134,19 @@ def flat(x: Any) -> list[Any]:
     return [x]
 
 
+def in_order(x: Any) -> Any:
+    """Return nested lists, tuples and dicts with the dicts' names sorted, the order in which Keras goes through them.
+
+    Parameters
+    ----------
+    x
+        Items.
+    """
+    if isinstance(x, (list, tuple)):
+        return type(x)([in_order(item) for item in x])
+    return {name: in_order(x[name]) for name in sorted(x)} if isinstance(x, dict) else x
+
+
 class ValidSteps(NamedTuple):
     """A mask as fastseq's layers want it: lengths, and where the steps that count stand if there are gaps."""
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from fastseq import checks
+from fastseq.layers.dot_attention import Dot
 from fastseq.layers.layer import Layer
-from fastseq.layers.merging import Add, Average, Concatenate, Multiply
+from fastseq.layers.merging import Add, Average, Concatenate, Maximum, Minimum, Multiply, Subtract
 
 
 class Lambda(Layer):
@@ -140,3 +141,57 @@ def concatenate(inputs: Any, axis: int = -1, **options: Any) -> Any:
         Of the layer.
     """
     return Concatenate(axis, **options)(inputs)
+
+
+def subtract(inputs: Any, **options: Any) -> Any:
+    """Return ``Subtract(**options)(inputs)``.
+
+    Parameters
+    ----------
+    inputs
+        Two tensors.
+    **options
+        Of the layer.
+    """
+    return Subtract(**options)(inputs)
+
+
+def maximum(inputs: Any, **options: Any) -> Any:
+    """Return ``Maximum(**options)(inputs)``.
+
+    Parameters
+    ----------
+    inputs
+        Two tensors or more.
+    **options
+        Of the layer.
+    """
+    return Maximum(**options)(inputs)
+
+
+def minimum(inputs: Any, **options: Any) -> Any:
+    """Return ``Minimum(**options)(inputs)``.
+
+    Parameters
+    ----------
+    inputs
+        Two tensors or more.
+    **options
+        Of the layer.
+    """
+    return Minimum(**options)(inputs)
+
+
+def dot(inputs: Any, axes: Any = -1, **options: Any) -> Any:
+    """Return ``Dot(axes, **options)(inputs)``.
+
+    Parameters
+    ----------
+    inputs
+        Two tensors.
+    axes
+        The axis of both to sum along, or one for each.
+    **options
+        Of the layer.
+    """
+    return Dot(axes, **options)(inputs)

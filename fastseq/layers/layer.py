@@ -39,6 +39,10 @@ _DEFAULT_ONLY: dict[str, Any] = {
     "ragged": False,
     "lora_rank": None,
     "quantization_config": None,
+    "synchronized": False,
+    "renorm": False,
+    "renorm_clipping": None,
+    "renorm_momentum": 0.99,
 }
 
 

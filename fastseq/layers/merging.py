@@ -15,7 +15,7 @@ from fastseq.layers.flow import Mask, mask_of
 from fastseq.layers.layer import Layer
 
 
-class _Merge(Layer):
+class Merge(Layer):
     """Takes a list of inputs. A step counts if it counts in one of them, as in Keras."""
 
     supports_masking = True
@@ -34,7 +34,7 @@ class _Merge(Layer):
             raise checks.value_error(f"{self.name}: inputs", "a list of two tensors or more", "one")
 
 
-class Concatenate(_Merge):
+class Concatenate(Merge):
     """Put inputs side by side along an axis.
 
     Parameters
@@ -78,7 +78,7 @@ class Concatenate(_Merge):
         return tuple(whole)
 
 
-class _Elementwise(_Merge):
+class _Elementwise(Merge):
     def compute_output_shape(self, *shapes: Any) -> Any:
         """Return the shape, see `Layer.compute_output_shape`."""
         width = max(len(shape) for shape in shapes[0])
@@ -126,6 +126,36 @@ class Average(_Elementwise):
     def call(self, inputs: Any) -> Tensor:
         """Return the mean."""
         return reduce(ops.add, inputs) * (1.0 / len(inputs))
+
+
+class Subtract(_Elementwise):
+    """Return the difference of two inputs."""
+
+    def build(self, input_shape: Any) -> None:
+        """Check that there are two inputs, see `Layer.build`."""
+        super().build(input_shape)
+        if len(input_shape) != 2:
+            raise checks.value_error(f"{self.name}: inputs", "a list of two tensors", f"{len(input_shape)}")
+
+    def call(self, inputs: Any) -> Tensor:
+        """Return the first less the second."""
+        return ops.sub(*inputs)
+
+
+class Maximum(_Elementwise):
+    """Return the largest, element by element, of a list of inputs."""
+
+    def call(self, inputs: Any) -> Tensor:
+        """Return the largest."""
+        return reduce(ops.maximum, inputs)
+
+
+class Minimum(_Elementwise):
+    """Return the smallest, element by element, of a list of inputs."""
+
+    def call(self, inputs: Any) -> Tensor:
+        """Return the smallest."""
+        return reduce(ops.minimum, inputs)
 
 
 class Flatten(Layer):

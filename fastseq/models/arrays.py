@@ -150,7 +150,7 @@ def listed(argument: str, value: Any, names: Sequence[str], optional: bool = Fal
     return list(value)
 
 
-def shaped(argument: str, array: Array, shape: Any) -> Array:
+def shaped(argument: str, array: Array, shape: Any, accepted: Any = None) -> Array:
     """Return an input in the shape that a model expects: an axis of length 1 at the end may be missing, or too many.
 
     Parameters
@@ -161,6 +161,8 @@ def shaped(argument: str, array: Array, shape: Any) -> Array:
         The input.
     shape
         Sizes, rows first; None for any.
+    accepted
+        The sizes that are taken, where they are fewer than those of ``shape``: the others may be any.
 
     Raises
     ------
@@ -171,6 +173,7 @@ def shaped(argument: str, array: Array, shape: Any) -> Array:
         array = array[..., None]
     elif array.ndim == len(shape) + 1 and array.shape[-1] == 1:
         array = array[..., 0]
+    shape = shape if accepted is None else accepted
     if array.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape, strict=True)):
         expected = ", ".join("any" if n is None else str(n) for n in shape[1:])
         first = "rows" if shape[0] is None else f"batch size {shape[0]}"

@@ -112,13 +112,21 @@ class Stepper:
         limits = given.limits if isinstance(given, Optimizer) else {}
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         if "clipnorm" in limits:
-            for parameter in parameters:
-                if parameter.grad is not None:
-                    clip_grad_norm_([parameter], limits["clipnorm"])
+            for group in self._as_weights(parameters):
+                if any(parameter.grad is not None for parameter in group):
+                    clip_grad_norm_(group, limits["clipnorm"])
         elif "global_clipnorm" in limits:
             clip_grad_norm_(parameters, limits["global_clipnorm"])
         elif "clipvalue" in limits:
             clip_grad_value_(parameters, limits["clipvalue"])
+
+    def _as_weights(self, parameters: Sequence[Any]) -> list[list[Any]]:
+        """Return parameters by the weights of Keras's that they make up: a GRU's two biases are one there."""
+        owner = {id(part): number for number, weight in enumerate(self.model.weights) for part in weight.parameters}
+        groups: dict[int, list[Any]] = {}
+        for parameter in parameters:
+            groups.setdefault(owner.get(id(parameter), -id(parameter)), []).append(parameter)
+        return list(groups.values())
 
     def limit(self) -> None:
         """Find the weights that have limits."""

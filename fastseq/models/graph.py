@@ -8,7 +8,7 @@ from typing import Any
 from fastseq import checks
 from fastseq.layers import InputLayer, Layer, registry
 from fastseq.layers.flow import flat, nested
-from fastseq.layers.symbolic import KerasTensor, Node
+from fastseq.layers.symbolic import KerasTensor, Node, shapes_of
 
 
 class Graph:
@@ -83,6 +83,29 @@ class Graph:
                 known[id(tensor)] = value
         return [known[id(tensor)] for tensor in self.outputs]
 
+    def shapes(self, given: Sequence[Any]) -> list[Any]:
+        """Return the outputs' shapes for inputs of other shapes than the graph's own.
+
+        Parameters
+        ----------
+        given
+            One per input.
+        """
+        if all(shape == tensor.shape for tensor, shape in zip(self.inputs, given, strict=True)):
+            return [tensor.shape for tensor in self.outputs]
+        known: dict[int, Any] = {id(tensor): shape for tensor, shape in zip(self.inputs, given, strict=True)}
+
+        def shape_of(item: Any) -> Any:
+            return known[id(item)] if isinstance(item, KerasTensor) else shapes_of(item)
+
+        for node in self.calls:
+            layer, more = node.layer, node.layer.shape_arguments(node.kwargs)
+            arguments = [*node.args, *(node.kwargs[name] for name in more)]
+            found = layer.outputs_for([nested(one, shape_of) for one in arguments], node.kwargs)
+            for tensor, shape in zip(node.outputs, _shapes_in(found), strict=True):
+                known[id(tensor)] = shape
+        return [known[id(tensor)] for tensor in self.outputs]
+
     # -- as JSON values -----------------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:
@@ -122,6 +145,11 @@ class Graph:
         """
         place = {id(node): number for number, node in enumerate(self.nodes)}
         return nested(tensors, lambda tensor: {"tensor": [place[id(tensor.node)], tensor.index]})
+
+
+def _shapes_in(found: Any) -> list[Any]:
+    """Return the shapes in nested lists, in order."""
+    return [shape for one in found for shape in _shapes_in(one)] if isinstance(found, list) else [found]
 
 
 def rebuilt(description: dict[str, Any]) -> list[Node]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 
 from fastseq import checks
 from fastseq.autograd import ops
-from fastseq.layers import Layer
-from fastseq.layers.flow import flat, flow, mask_of, nested
+from fastseq.layers import Layer, registry
+from fastseq.layers.flow import flat, flow, in_order, mask_of, nested
 from fastseq.layers.naming import name_for
 from fastseq.layers.symbolic import KerasTensor, symbolic_in
 from fastseq.models.arrays import array_of, listed, shaped
@@ -51,6 +52,7 @@ class Model(Trained):
         self.graph: Graph | None = None
         self._input_structure: Any = None
         self._output_structure: Any = None
+        self._fixed_rows = False
         if inputs is None and outputs is None:
             return
         for name, given in (("inputs", inputs), ("outputs", outputs)):
@@ -60,7 +62,10 @@ class Model(Trained):
 
     def _connect(self, inputs: Any, outputs: Any) -> None:
         """Become the model between symbolic tensors."""
+        inputs, outputs = in_order(inputs), in_order(outputs)
         graph = self.graph = Graph(flat(inputs), flat(outputs))
+        inner = [module for layer in graph.layers for module in layer.modules()]
+        self._fixed_rows = any(getattr(module, "stateful", False) is True for module in inner)
         self._input_structure, self._output_structure = inputs, outputs
         self.parts._modules.clear()
         for layer in graph.layers:
@@ -213,10 +218,14 @@ class Model(Trained):
             if one is not None and mask_of(value) is None:
                 values[k] = flow(value, one)
         for k, (tensor, value) in enumerate(zip(self.graph.inputs, values, strict=True)):
-            found = shaped(f"{self.name}: {tensor.name}", value._data, tensor.shape)
+            found = shaped(f"{self.name}: {tensor.name}", value._data, tensor.shape, self.accepted(tensor))
             if found.shape != value.shape:
                 values[k] = ops.reshape(value, found.shape)
         return self._packed(self.graph.run(values))
+
+    def accepted(self, tensor: KerasTensor) -> tuple[int | None, ...]:
+        """Return the sizes that values must have, see `Trained.accepted`: a number of rows for stateful layers only."""
+        return tensor.shape if self._fixed_rows else (None, *tensor.shape[1:])
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Return None; the outputs bring their masks with them."""
@@ -228,9 +237,30 @@ class Model(Trained):
         """Return the shape, see `Layer.compute_output_shape`."""
         if self.graph is None:
             return super().compute_output_shape(*shapes)
-        rows = flat(shapes[0])[0] if shapes else None
-        found = [(rows, *tensor.shape[1:]) for tensor in self.graph.outputs]
+        found = self.graph.shapes(self._input_shapes(shapes[0] if shapes else None))
         return found if isinstance(self._output_structure, (list, tuple, dict)) else found[0]
+
+    def _input_shapes(self, given: Any) -> list[Any]:
+        """Return one shape per input for what the model is called on, or raise ValueError where one does not fit."""
+        inputs = self.inputs
+        if given is None:
+            return [tensor.shape for tensor in inputs]
+        if isinstance(given, dict):
+            given = [given[name] for name in self._input_structure]
+        several = isinstance(given, list) or (given and isinstance(given[0], (list, tuple)))
+        shapes = [tuple(shape) for shape in given] if several else [tuple(given)]
+        if len(shapes) != len(inputs):
+            raise checks.value_error(f"{self.name}: inputs", f"{len(inputs)}", f"{len(shapes)}")
+        found = []
+        for tensor, shape in zip(inputs, shapes, strict=True):
+            own = tensor.shape
+            if abs(len(shape) - len(own)) == 1 and (shape if len(shape) > len(own) else own)[-1] == 1:
+                shape = (shape[0], *own[1:])  # an axis of length 1 may be missing, or too many
+            pairs = zip(shape[1:], own[1:], strict=False)
+            if len(shape) != len(own) or any(None not in pair and pair[0] != pair[1] for pair in pairs):
+                raise checks.value_error(f"{self.name}: {tensor.name}", f"shape {own}", f"{shape}")
+            found.append(shape)
+        return found
 
     def _flat_inputs(self, argument: str, x: Any) -> list[Any]:
         structure = self._input_structure
@@ -303,6 +333,16 @@ class Model(Trained):
         from fastseq import persistence
 
         persistence.load_state(self, path)
+
+    def to_json(self, **options: Any) -> str:
+        """Return layers and connections, without weights, as JSON for ``models.model_from_json``.
+
+        Parameters
+        ----------
+        **options
+            Of ``json.dumps``.
+        """
+        return json.dumps(registry.describe(self), **options)
 
     def get_config(self) -> dict[str, Any]:
         """Return layers and connections as JSON values, see `Layer.get_config`."""

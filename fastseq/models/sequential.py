@@ -99,6 +99,12 @@ class Sequential(Model):
         for layer in self._chain:
             self._append(layer)
 
+    def accepted(self, tensor: KerasTensor) -> tuple[int | None, ...]:
+        """Return the sizes that values must have, see `Trained.accepted`: as in Keras any number of steps will do."""
+        rows, *_, last = super().accepted(tensor)
+        kept = last if len(tensor.shape) > 1 and self._chain and self._chain[0].fixes_features else None
+        return (rows, *[None] * (len(tensor.shape) - 2), kept) if len(tensor.shape) > 1 else (rows,)
+
     def get_config(self) -> dict[str, Any]:
         """Return the layers and the input's shape as JSON values, see `Layer.get_config`."""
         first = self._first

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fastseq import checks
 from fastseq.layers import Layer
 from fastseq.layers.flow import flat
+from fastseq.layers.symbolic import KerasTensor
 from fastseq.models import fitting
 from fastseq.models.arrays import Arrays, Batch, array_of, class_factors, listed, shaped
 from fastseq.models.compilation import Compiled
@@ -51,6 +52,16 @@ class Trained(Layer):
     def output_names(self) -> list[str]:
         """The names of the outputs."""
         return ["output"]
+
+    def accepted(self, tensor: KerasTensor) -> tuple[int | None, ...]:
+        """Return the sizes that values for a symbolic input must have; None for those that may be any.
+
+        Parameters
+        ----------
+        tensor
+            The input.
+        """
+        return tensor.shape
 
     def _flat_inputs(self, argument: str, x: Any) -> list[Any]:
         """Return one value per input."""
@@ -120,8 +131,9 @@ class Trained(Layer):
         found = [array_of(name, one) for one in self._flat_inputs(name, x)]
         self._build_for(found)
         if self.graph is not None:
-            inputs = self.graph.inputs  # how many rows there must be at a time is for the batches to fulfil
-            found = [shaped(name, one, (None, *tensor.shape[1:])) for one, tensor in zip(found, inputs, strict=True)]
+            pairs = zip(found, self.graph.inputs, strict=True)
+            # how many rows there must be at a time is for the batches to fulfil
+            found = [shaped(name, one, tensor.shape, (None, *self.accepted(tensor)[1:])) for one, tensor in pairs]
         if y is None:
             return Arrays(found)
         label = name[:-1] + "y" if name.endswith("x") else "y"

@@ -2,7 +2,8 @@
 listing.
 
 Run from the repository's root, with the extra ``peers``: ``KERAS_BACKEND=torch python -m tests.data.make_face_golden``.
-The tests run it into another file, on other backends.
+With names of cases and runs behind the file's, only those are run, and what else the file holds stays. The tests run it
+into another file, on other backends.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tests.layers.keras_cases import CASES
+from tests.layers.keras_layer_cases import CASES
 from tests.models import keras_runs, torch_listing
 
 
@@ -26,11 +27,14 @@ def main(path: Path, names: list[str]) -> None:
     import keras
 
     found: dict[str, np.ndarray] = {}
-    for name, case in CASES.items() if not names else ():
-        out = case(keras.layers, keras.initializers)
+    if names and path.exists():
+        with np.load(path) as before:
+            found = {name: before[name] for name in before.files}
+    for name in [name for name in names if name in CASES] if names else CASES:
+        out = CASES[name](keras.layers, keras.initializers)
         for k, array in enumerate(out if isinstance(out, (list, tuple)) else [out]):
             found[f"case {name} {k}"] = keras.ops.convert_to_numpy(array)
-    for name in names or keras_runs.RUNS:
+    for name in [name for name in names if name in keras_runs.RUNS] if names else keras_runs.RUNS:
         parts = keras_runs.run(name, keras.layers, keras.models, keras.optimizers, keras.losses)
         found |= {f"run {name}: {key}": value for key, value in parts.items()}
     if not names:

@@ -1,4 +1,4 @@
-"""Keras's own test cases of its recurrent layers give Keras's numbers."""
+"""Keras's own test cases of its recurrent layers, and of those around them, give Keras's numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastseq import initializers, layers
-from tests.layers.keras_cases import CASES
+from tests.layers.keras_layer_cases import CASES
 
 GOLDEN = Path(__file__).parents[1] / "data" / "face_golden.npz"
 

@@ -34,6 +34,12 @@ def weights_for(name: str, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
     return [(0.4 * rng.standard_normal(shape)).astype("float32") for shape in shapes]
 
 
+def allowed(model: Any, values: list[np.ndarray]) -> list[np.ndarray]:
+    """These weights, but for variances, which are above zero."""
+    pairs = zip(model.weights, values, strict=True)
+    return [np.abs(value) + 0.1 if "variance" in weight.path else value for weight, value in pairs]
+
+
 def add(
     name: str, layers_of: Any, x: Any = None, y: Any = None, optimizer: Any = "adam", loss: Any = "mse",
     metrics: Any = None, weighted_metrics: Any = None, **options: Any,
@@ -263,14 +269,66 @@ add("shared layer", shared_layer)
 add("nested", nested, with_gaps())
 
 
+# ---- convolution, pooling and normalisation before and behind recurrent layers
+def dotted(L, M):
+    i = L.Input((T, F))
+    h = L.LSTM(4, return_sequences=True)(i)
+    scores = L.Dense(1, activation="tanh")(h)
+    weights = L.Softmax(axis=1)(scores)
+    return M.Model(i, L.Dense(1)(L.Flatten()(L.Dot(axes=(1, 1))([weights, h]))))
+
+
+def attending(L, M):
+    i = L.Input((T, F))
+    h = L.Masking()(i)
+    h = L.LSTM(4, return_sequences=True)(h)
+    q = L.GRU(4, return_sequences=True)(h)
+    both = L.Concatenate()([L.Attention(use_scale=True)([q, h]), L.AdditiveAttention()([q, h])])
+    return M.Model(i, L.Dense(1)(L.GlobalMaxPooling1D()(L.Lambda(lambda x: x)(both))))
+
+
+add("CNN-LSTM", lambda L: [
+    L.Conv1D(5, 3, padding="same", activation="relu"), L.BatchNormalization(), L.MaxPooling1D(2), L.LSTM(4),
+    L.Dense(1)])  # fmt: skip
+add("windows by windows", lambda L: [
+    L.Reshape((2, 3, F)), L.TimeDistributed(L.Conv1D(3, 2, activation="relu")), L.TimeDistributed(L.MaxPooling1D(2)),
+    L.TimeDistributed(L.Flatten()), L.LSTM(4, activation="relu"), L.Dense(1)])  # fmt: skip
+add("normalised over batches", lambda L: [
+    L.BatchNormalization(momentum=0.8), L.LSTM(4, return_sequences=True), L.BatchNormalization(momentum=0.5),
+    L.GRU(3), L.BatchNormalization(scale=False, momentum=0.9), L.Dense(1)])  # fmt: skip
+add("normalised over what counts", lambda L: [
+    L.Masking(), L.BatchNormalization(momentum=0.7), L.LSTM(4, return_sequences=True),
+    L.BatchNormalization(center=False, beta_regularizer="l2", gamma_regularizer="l2"), L.LSTM(3), L.Dense(1)],
+    with_gaps())  # fmt: skip
+add("sizes changed", lambda L: [
+    L.ZeroPadding1D((1, 2)), L.Conv1D(4, 3, strides=2, padding="causal"), L.LeakyReLU(), L.UpSampling1D(2),
+    L.AveragePooling1D(3, 2, "same"), L.PReLU(shared_axes=[1]), L.Cropping1D((1, 0)), L.Permute((2, 1)),
+    L.SimpleRNN(4), L.ELU(), L.ReLU(max_value=1.0, negative_slope=0.1), L.Dense(1)])  # fmt: skip
+
+
+def named_outputs(L, M):
+    i = L.Input((T, F))
+    h = L.GRU(4)(i)
+    return M.Model(i, {"second": L.Dense(1)(h), "first": L.Dense(2)(h)})
+
+
+add("weighted sum", dotted)
+add("GRU clipnorm", lambda L: [L.GRU(5), L.Dense(1)], optimizer=lambda P: P.SGD(0.3, clipnorm=0.2))
+add("outputs by name", named_outputs, y={"first": ONE_HOT[:, :2], "second": YES}, loss="mse",
+    metrics={"second": ["mae"]})  # fmt: skip
+add("attention without projections", attending, padded())
+
+
 def run(name: str, layers: Any, models: Any, optimizers: Any, losses: Any) -> dict[str, np.ndarray]:
     """Train a run's model; return what is compared: predictions, history, evaluation, weights."""
     one = RUNS[name]
     model = one.build(layers, models, optimizers, losses)
-    model.set_weights(weights_for(name, [np.shape(weight) for weight in model.get_weights()]))
+    model.set_weights(allowed(model, weights_for(name, [np.shape(weight) for weight in model.get_weights()])))
     before = model.predict(one.x, verbose=0)
     history = model.fit(one.x, one.y, **one.options).history
     found = {f"history {key}": np.asarray(values) for key, values in history.items()}
+    if isinstance(before, dict):
+        before = [before[name] for name in sorted(before)]
     for k, array in enumerate(before if isinstance(before, list) else [before]):
         found[f"prediction {k}"] = np.asarray(array)
     evaluation = model.evaluate(one.x, one.y, batch_size=5, verbose=0, return_dict=True)

@@ -47,7 +47,7 @@ def test_stateful_layers_train_in_batches_of_their_size(data):
     assert not np.array_equal(first, second)
     model.layers[0].reset_states()
     assert np.array_equal(model.predict(x[:5], batch_size=5), first)
-    with pytest.raises(ValueError, match=r"expected shape \(batch size 5, 6, 3\), got an array of shape \(4, 6, 3\)"):
+    with pytest.raises(ValueError, match=r"expected shape \(batch size 5, any, 3\), got an array of shape \(4, 6, 3\)"):
         model.predict(x, batch_size=4)
 
 
@@ -123,8 +123,8 @@ def test_a_class_of_one_s_own_can_be_built_for_a_shape(data, tmp_path):
 
 
 def test_what_keras_has_and_fastseq_has_not_is_said(data):
-    with pytest.raises(AttributeError, match="no attribute 'BatchNormalization'; it has Activation, Add"):
-        _ = layers.BatchNormalization
+    with pytest.raises(AttributeError, match="no attribute 'ConvLSTM1D'; it has Activation, Add"):
+        _ = layers.ConvLSTM1D
     with pytest.raises(TypeError, match="unexpected keyword argument 'workers'"):
         small().fit(*data, workers=3)
     assert fs.metrics is models.metrics

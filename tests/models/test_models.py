@@ -76,7 +76,7 @@ def test_models_have_several_inputs_and_outputs(rng):
     by_list, by_name = model.predict([a, b]), model.predict({"right": b, "left": a})
     assert set(by_list) == {"total", "kind"} and by_list["kind"].shape == (5, 2)
     assert all(np.array_equal(by_list[name], by_name[name]) for name in by_list)
-    assert model.input_names == ["left", "right"] and model.output_names == ["total", "kind"]
+    assert model.input_names == ["left", "right"] and model.output_names == ["kind", "total"]  # sorted
     model.compile(
         "sgd",
         loss={"total": "mse", "kind": "sparse_categorical_crossentropy"},
@@ -88,7 +88,7 @@ def test_models_have_several_inputs_and_outputs(rng):
     assert set(history) == {"loss", "total_loss", "kind_loss", "kind_accuracy"}
     found = model.evaluate([a, b], y, return_dict=True)
     assert found["loss"] == pytest.approx(0.5 * found["total_loss"] + found["kind_loss"], rel=1e-5)
-    assert model.metrics_names == list(found) == ["loss", "total_loss", "kind_loss", "kind_accuracy"]
+    assert model.metrics_names == list(found) == ["loss", "kind_loss", "total_loss", "kind_accuracy"]
     with pytest.raises(ValueError, match="x: expected the names left, right, got left"):
         model.predict({"left": a})
     with pytest.raises(ValueError, match="x: expected 2 items, for left, right, got 3"):
@@ -159,8 +159,8 @@ def test_shapes_are_checked_and_single_axes_added(rng):
     one = models.Sequential([layers.Input((6, 1)), layers.LSTM(2), layers.Dense(1)])
     assert np.array_equal(one.predict(x[:, :, 0]), one.predict(x[:, :, :1]))
     cases = [
-        (lambda: model.predict(x[:, :, :2]), ValueError, r"x: expected shape \(rows, 6, 3\), got an array of shape"),
-        (lambda: model(x[:, :, :2]), ValueError, r"input_layer: expected shape \(rows, 6, 3\)"),
+        (lambda: model.predict(x[:, :, :2]), ValueError, r"x: expected shape \(rows, any, 3\), got an array of"),
+        (lambda: model(x[:, :, :2]), ValueError, r"input_layer: expected shape \(rows, any, 3\)"),
         (lambda: model.predict(x[:0]), ValueError, "x: expected at least one row"),
         (lambda: model.fit(x, y[:5]), ValueError, "y: expected 20 rows, as many as x, got 5"),
         (lambda: model.fit(x, np.concatenate([y, y], 1)), ValueError, r"y: expected shape \('rows', 1\)"),
@@ -175,7 +175,7 @@ def test_shapes_are_checked_and_single_axes_added(rng):
         (lambda: model.fit(x, y, class_weight=[1, 2]), TypeError, "class_weight: expected a dict"),
         (lambda: model.fit(x, y, validation_split=0.99), ValueError, "validation_split: expected a share"),
         (lambda: model.fit(x, y, validation_data=x), TypeError, "validation_data: expected"),
-        (lambda: model.fit(x, y, validation_data=(x[:, :2], y)), ValueError, "validation_data: x: expected shape"),
+        (lambda: model.fit(x, y, validation_data=(x[..., :2], y)), ValueError, "validation_data: x: expected shape"),
         (lambda: model.fit(x, y, batch_size=0), ValueError, "batch_size: expected an integer >= 1"),
         (lambda: model.fit(x, y, callbacks=[print]), TypeError, "callbacks: expected callbacks"),
         (lambda: model.fit(x, np.array([["a"]] * 20)), TypeError, "y: expected an array of numbers"),
