@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from fastseq.interop import keras_recurrent, onnx_rules_recurrent, onnx_rules_shapes  # noqa: F401 - they fill tables
+from fastseq.interop import (  # noqa: F401 - they fill tables
+    keras_recurrent,
+    keras_steps,
+    onnx_rules_recurrent,
+    onnx_rules_shapes,
+)
 from fastseq.interop.keras_models import from_keras, to_keras_weights
 from fastseq.interop.onnx_reader import from_onnx
 from fastseq.interop.onnx_writer import to_onnx

@@ -61,8 +61,9 @@ def from_keras(path: Any) -> Module:
     path
         A model of Keras or of ``fastseq.models`` that has been built; or the path of what ``model.save`` wrote: a
         ``.keras`` file, or an ``.h5`` file (of Keras 2 as well). Sequential models, and Keras's functional ones that
-        are a chain: LSTM, GRU in both forms, SimpleRNN, Bidirectional, Dense, Embedding, LayerNormalization, Conv1D,
-        TimeDistributed, dropout, activations, global pooling, Masking.
+        are a chain: LSTM, GRU in both forms, SimpleRNN, Bidirectional, Dense, Embedding, LayerNormalization,
+        BatchNormalization, Conv1D, TimeDistributed, dropout, activations, pooling over windows and over all steps,
+        Flatten, Masking.
 
     Returns
     -------
@@ -84,7 +85,7 @@ def from_keras(path: Any) -> Module:
     Warns
     -----
     UserWarning
-        If the model has masks, or recurrent dropout, which is left out.
+        If the model has masks; or noise in training that is left out, such as recurrent dropout.
     """
     with _shown(path) as file:
         chain = _chain(file)
@@ -125,7 +126,7 @@ def _rank(layer: Layer) -> int:
     settings: Any = inner.get("config") if isinstance(inner, dict) else None
     if isinstance(settings, dict) and settings.get("return_sequences") is False:
         return 2
-    return 2 if layer.kind.startswith("Global") else layer.rank
+    return 2 if layer.kind.startswith("Global") or layer.kind == "Flatten" else layer.rank
 
 
 def _free_name(layer: Layer, module: Module, taken: dict[str, Module]) -> str:
@@ -231,9 +232,9 @@ def to_keras_weights(model: Module) -> list[Array]:
     Parameters
     ----------
     model
-        A layer or a Sequential of recurrent layers, Linear (Dense), Embedding, LayerNorm, Conv1d, MultiheadAttention,
-        MLP, and layers without weights. A recurrent layer with ``num_layers`` stands for as many layers of Keras, one
-        with ``bidirectional`` for its Bidirectional.
+        A layer or a Sequential of recurrent layers, Linear (Dense), Embedding, LayerNorm, BatchNorm1d, Conv1d, PReLU
+        (with ``shared_axes=[1]``), MultiheadAttention, MLP, and layers without weights. A recurrent layer with
+        ``num_layers`` stands for as many layers of Keras, one with ``bidirectional`` for its Bidirectional.
 
     Returns
     -------
@@ -262,11 +263,14 @@ def _weights(path: str, module: Any) -> list[Array]:
         return [np.ascontiguousarray(own["weight"].T), *bias]
     if isinstance(module, nn.Conv1d):
         return [np.ascontiguousarray(own["weight"].transpose(2, 1, 0)), *bias]
-    if isinstance(module, (nn.Embedding, nn.LayerNorm)):
+    if isinstance(module, (nn.Embedding, nn.LayerNorm, nn.BatchNorm1d)):
         learned = {name for name, tensor in module._parameters.items() if tensor is not None and tensor.requires_grad}
+        averages = [t.numpy().copy() for n, t in module.named_buffers() if n in ("running_mean", "running_var")]
         if bias and learned == {"bias"}:
-            return bias  # a normalisation without scale, as from_keras builds it
-        return list(own.values())
+            return [*bias, *averages]  # a normalisation without scale, as from_keras builds it
+        return [*own.values(), *averages]
+    if isinstance(module, nn.PReLU):
+        return [own["weight"][None]]
     if isinstance(module, nn.MultiheadAttention):
         return _attention(path, module)
     if isinstance(module, (nn.Sequential, nn.MLP, nn.Bidirectional)):

@@ -42,7 +42,8 @@ def built(name: str, both: bool, depth: int, merge: str, bias: bool) -> keras.Mo
 def check(model: keras.Model, x: np.ndarray, folder: Path, count: int, lengths: np.ndarray | None = LENGTHS) -> None:
     """Compare outputs on valid steps, there and back."""
     rng = np.random.default_rng(count)
-    model.set_weights([0.4 * rng.standard_normal(w.shape) for w in model.get_weights()])
+    drawn = [(w.path, 0.4 * rng.standard_normal(w.shape)) for w in model.weights]
+    model.set_weights([np.abs(values) + 0.1 if "variance" in path else values for path, values in drawn])
     want = model.predict(x, verbose=0)
     kept = np.ones(want.shape[:1], bool)
     if want.ndim == 3 and lengths is not None:
@@ -73,6 +74,11 @@ def main() -> None:
             [layers.LayerNormalization(scale=False), layers.LSTM(4, dropout=0.2), layers.Dense(3, activation="gelu")],
             [layers.Dense(4, "silu"), layers.LayerNormalization(center=False), layers.SpatialDropout1D(0.1),
              layers.Dense(3, "log_softmax")],
+            [layers.Conv1D(4, 3), layers.BatchNormalization(), layers.ReLU(), layers.MaxPooling1D(2), layers.LSTM(4),
+             layers.BatchNormalization(scale=False), layers.Dense(2)],
+            [layers.BatchNormalization(center=False), layers.AveragePooling1D(3, 2, "same"), layers.GaussianNoise(0.1),
+             layers.PReLU(shared_axes=[1]), layers.BatchNormalization(center=False, scale=False), layers.Flatten(),
+             layers.GaussianDropout(0.1), layers.Dense(2)],
         ]  # fmt: skip
         for parts in plain:
             check(keras.Sequential([keras.Input((6, 3)), *parts]), x, Path(folder), count, None)

@@ -35,6 +35,40 @@ def test_a_model_of_layers_becomes_one_of_modules(rng, tmp_path):
     fs.save(found, tmp_path / "m.safetensors")
 
 
+def test_convolution_pooling_and_batch_normalisation_go_along(rng, tmp_path):
+    model = models.Sequential(
+        [
+            layers.Input((12, 3)),
+            layers.Conv1D(5, 3, padding="same", activation="relu"),
+            layers.BatchNormalization(momentum=0.9),
+            layers.MaxPooling1D(2),
+            layers.GaussianNoise(0.1),
+            layers.PReLU(shared_axes=[1]),
+            layers.AveragePooling1D(3, 2, "same"),
+            layers.LSTM(4, return_sequences=True),
+            layers.BatchNormalization(scale=False),
+            layers.Flatten(),
+            layers.BatchNormalization(center=False),
+            layers.Dense(2),
+        ]
+    )
+    model.compile("adam", "mse")
+    x = rng.standard_normal((8, 12, 3)).astype(np.float32)
+    model.fit(x, rng.standard_normal((8, 2)), epochs=3, verbose=0)
+    with pytest.warns(UserWarning, match=r"'gaussian_noise.*\(GaussianNoise\) acts in training only and is left out"):
+        found = interop.from_keras(model)
+    np.testing.assert_allclose(fs.predict(found, x), model.predict(x), rtol=1e-5, atol=1e-6)
+    weights = interop.to_keras_weights(found)
+    assert all(np.array_equal(a, b) for a, b in zip(weights, model.get_weights(), strict=True))
+    fs.save(found, tmp_path / "m.safetensors")
+    fs.fit(found, x, rng.standard_normal((8, 2)).astype(np.float32), epochs=2, verbose=False)
+    model.set_weights(interop.to_keras_weights(found))
+    np.testing.assert_allclose(fs.predict(found, x), model.predict(x), rtol=1e-5, atol=1e-6)
+    each = models.Sequential([layers.Input((4, 3)), layers.PReLU()])
+    with pytest.raises(ValueError, match=r"expected an array of shape \(1, None\) in layer 'p_re_lu"):
+        interop.from_keras(each)
+
+
 def test_it_streams(rng):
     model = models.Sequential([layers.Input((5, 3)), layers.LSTM(4), layers.Dense(1)])
     stream = fs.Stream(interop.from_keras(model))
