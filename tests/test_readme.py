@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = {
     "README.md": (4, ["meters.parquet", "predictions.parquet", "sine.safetensors"]),
     "examples/from_pytorch.md": (4, ["model.onnx", "model.safetensors", "weights.safetensors"]),
-    "examples/from_keras.md": (5, ["forecaster.keras", "forecaster.onnx"]),
+    "examples/from_keras.md": (6, ["forecaster.keras", "forecaster.onnx"]),
 }
 
 
