@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -93,7 +94,7 @@ def test_an_entry_is_whole_private_and_used(cache):
     np.testing.assert_array_equal(run(kernel), [0, 3, 6])
 
 
-@pytest.mark.parametrize("damage", ["flipped", "truncated", "missing", "unsealed"])
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "missing", "unsealed", "a file"])
 def test_a_damaged_entry_is_compiled_anew_and_replaced(cache, damage):
     kernel = make_kernel(3.0)
     run(kernel)
@@ -103,6 +104,9 @@ def test_a_damaged_entry_is_compiled_anew_and_replaced(cache, damage):
         content = bytearray(code.read_bytes())
         content[len(content) // 2] ^= 1
         code.write_bytes(content)
+    elif damage == "a file":
+        shutil.rmtree(entry)
+        entry.write_text("")
     elif damage == "truncated":
         code.write_bytes(code.read_bytes()[:100])
     else:
@@ -226,6 +230,15 @@ def test_a_link_to_a_private_folder_elsewhere_is_followed(tmp_path, monkeypatch)
     monkeypatch.setattr(disk, "_folder", [])
     with pytest.warns(RuntimeWarning, match="got mode 770"):
         assert jit.cache_folder() is None
+
+
+def test_a_folder_below_home(tmp_path, monkeypatch):
+    """As it stands in files of settings, where no shell has put the home in."""
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("FASTSEQ_CACHE_DIR", os.path.join("~", "kernels"))
+    monkeypatch.setattr(disk, "_folder", [])
+    assert jit.cache_folder().parent == tmp_path / "kernels"
 
 
 def test_nowhere_to_write(tmp_path, monkeypatch):

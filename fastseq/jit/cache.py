@@ -130,7 +130,8 @@ def _digest() -> str:
 def _roots() -> Iterator[Path]:
     chosen = os.environ.get("FASTSEQ_CACHE_DIR")
     if chosen:
-        yield Path(chosen)
+        with contextlib.suppress(RuntimeError):  # a user whose home nobody knows
+            yield Path(chosen).expanduser()
         return
     if os.name == "nt":
         yield Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "fastseq" / "cache"
@@ -232,4 +233,6 @@ def _replace(aside: Path, home: Path) -> None:
         os.rename(home, damaged)
     with contextlib.suppress(OSError):
         os.rename(aside, home)
+    with contextlib.suppress(OSError):  # where a folder should be may stand anything
+        damaged.unlink()
     shutil.rmtree(damaged, ignore_errors=True)
