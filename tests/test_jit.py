@@ -232,6 +232,16 @@ def test_a_link_to_a_private_folder_elsewhere_is_followed(tmp_path, monkeypatch)
         assert jit.cache_folder() is None
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("no compiled object yet")])
+def test_what_cannot_be_kept_is_compiled_all_the_same(error, cache, monkeypatch):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("numba.core.caching.Cache.save_overload", fail)
+    np.testing.assert_array_equal(run(make_kernel(3.0)), [0, 3, 6])
+    assert not list(cache.iterdir())
+
+
 def test_a_folder_below_home(tmp_path, monkeypatch):
     """As it stands in files of settings, where no shell has put the home in."""
     for name in ("HOME", "USERPROFILE"):

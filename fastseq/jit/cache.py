@@ -62,7 +62,9 @@ def compiled(function: Callable[..., Any], signature: tuple[Any, ...], entry: st
         dispatcher = _compiled(function, signature, options, aside)
         _seal(aside)
         _replace(aside, home)
-    except OSError:  # a full or vanished disk costs the cache, not the result
+    except (OSError, RuntimeError):
+        # A full or vanished disk costs the cache, not the result; nor does Ctrl-C while LLVM hands over what it has
+        # made, which Numba swallows, to miss the object code when it writes.
         return _compiled(function, signature, options, None)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
