@@ -3,6 +3,7 @@
 Names and submodules are loaded when first used, so that ``import fastseq`` costs nothing.
 """
 
+# ruff: noqa: F401 - what stands under TYPE_CHECKING is for type checkers; __all__ is put together below
 from __future__ import annotations
 
 from importlib import import_module
@@ -26,96 +27,95 @@ if TYPE_CHECKING:
         scoring,
         streaming,
         training,
+        utils,
     )
-    from fastseq.autograd.mode import enable_grad, is_grad_enabled, no_grad
+    from fastseq.autograd.device import device
+    from fastseq.autograd.generator import Generator, manual_seed
+    from fastseq.autograd.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+    from fastseq.autograd.ops import einsum, meshgrid
     from fastseq.autograd.tensor import Tensor
-    from fastseq.creation import ones, rand, randn, tensor, zeros
+    from fastseq.creation import (
+        BoolTensor,
+        DoubleTensor,
+        FloatTensor,
+        IntTensor,
+        LongTensor,
+        arange,
+        as_tensor,
+        empty,
+        empty_like,
+        eye,
+        from_numpy,
+        full,
+        full_like,
+        inf,
+        linspace,
+        nan,
+        ones,
+        ones_like,
+        pi,
+        tensor,
+        zeros,
+        zeros_like,
+    )
+    from fastseq.drawing import bernoulli, multinomial, normal, rand, rand_like, randint, randn, randn_like, randperm
     from fastseq.jit import get_num_threads, set_num_threads
     from fastseq.layers import Input, constraints, initializers, regularizers
     from fastseq.models import Model, Sequential, losses, metrics, optimizers
-    from fastseq.nn.init import manual_seed
     from fastseq.persistence import load, load_state, save, save_state
     from fastseq.streaming import Stream, StreamPool
     from fastseq.torch_names import (
-        arange,
-        argmax,
+        Size,
+        backends,
         cat,
+        concat,
+        concatenate,
         cuda,
-        device,
-        exp,
-        from_numpy,
-        full,
+        hstack,
         inference_mode,
-        log,
-        matmul,
-        ones_like,
-        randint,
-        randperm,
-        relu,
-        sigmoid,
-        softmax,
+        is_tensor,
         stack,
-        tanh,
+        vstack,
         where,
-        zeros_like,
     )
     from fastseq.training import callbacks, fit, predict
 
 __version__ = "0.1.0"
 
-_NAMES = {
-    "Input": "fastseq.layers",
-    "Model": "fastseq.models",
-    "Sequential": "fastseq.models",
-    "Stream": "fastseq.streaming",
-    "StreamPool": "fastseq.streaming",
-    "Tensor": "fastseq.autograd.tensor",
-    "arange": "fastseq.torch_names",
-    "argmax": "fastseq.torch_names",
-    "callbacks": "fastseq.training",
-    "cat": "fastseq.torch_names",
-    "constraints": "fastseq.layers",
-    "cuda": "fastseq.torch_names",
-    "device": "fastseq.torch_names",
-    "enable_grad": "fastseq.autograd.mode",
-    "exp": "fastseq.torch_names",
-    "fit": "fastseq.training",
-    "from_numpy": "fastseq.torch_names",
-    "full": "fastseq.torch_names",
-    "get_num_threads": "fastseq.jit",
-    "inference_mode": "fastseq.torch_names",
-    "initializers": "fastseq.layers",
-    "is_grad_enabled": "fastseq.autograd.mode",
-    "load": "fastseq.persistence",
-    "load_state": "fastseq.persistence",
-    "log": "fastseq.torch_names",
-    "losses": "fastseq.models",
-    "manual_seed": "fastseq.nn.init",
-    "matmul": "fastseq.torch_names",
-    "metrics": "fastseq.models",
-    "no_grad": "fastseq.autograd.mode",
-    "ones": "fastseq.creation",
-    "ones_like": "fastseq.torch_names",
-    "optimizers": "fastseq.models",
-    "predict": "fastseq.training",
-    "rand": "fastseq.creation",
-    "randint": "fastseq.torch_names",
-    "randn": "fastseq.creation",
-    "randperm": "fastseq.torch_names",
-    "regularizers": "fastseq.layers",
-    "relu": "fastseq.torch_names",
-    "save": "fastseq.persistence",
-    "save_state": "fastseq.persistence",
-    "set_num_threads": "fastseq.jit",
-    "sigmoid": "fastseq.torch_names",
-    "softmax": "fastseq.torch_names",
-    "stack": "fastseq.torch_names",
-    "tanh": "fastseq.torch_names",
-    "tensor": "fastseq.creation",
-    "where": "fastseq.torch_names",
-    "zeros": "fastseq.creation",
-    "zeros_like": "fastseq.torch_names",
+#: What each module gives to the package.
+_GIVES = {
+    "fastseq.autograd.device": "device",
+    "fastseq.autograd.generator": "Generator manual_seed",
+    "fastseq.autograd.mode": "enable_grad is_grad_enabled no_grad set_grad_enabled",
+    "fastseq.autograd.ops": "einsum meshgrid",
+    "fastseq.autograd.tensor": "Tensor",
+    "fastseq.creation": "BoolTensor DoubleTensor FloatTensor IntTensor LongTensor arange as_tensor empty empty_like "
+    "eye from_numpy full full_like inf linspace nan ones ones_like pi tensor zeros zeros_like",
+    "fastseq.drawing": "bernoulli multinomial normal rand rand_like randint randn randn_like randperm",
+    "fastseq.jit": "get_num_threads set_num_threads",
+    "fastseq.layers": "Input constraints initializers regularizers",
+    "fastseq.models": "Model Sequential losses metrics optimizers",
+    "fastseq.persistence": "load load_state save save_state",
+    "fastseq.streaming": "Stream StreamPool",
+    "fastseq.torch_names": "Size backends cat concat concatenate cuda hstack inference_mode is_tensor stack vstack "
+    "where",
+    "fastseq.training": "callbacks fit predict",
 }
+_NAMES = {name: module for module, names in _GIVES.items() for name in names.split()}
+#: Functions that call the method of the same name: ``fastseq.exp(x)`` is ``x.exp()``.
+_METHODS = [
+    "abs", "add", "all", "allclose", "amax", "amin", "any", "argmax", "argmin", "argsort", "bincount", "bmm",
+    "broadcast_to", "ceil", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "cos", "count_nonzero",
+    "cumsum", "detach", "diag", "diagonal", "div", "dot", "eq", "equal", "erf", "exp", "expm1", "flatten", "flip",
+    "floor", "floor_divide", "gather", "ge", "gt", "index_select", "isfinite", "isinf", "isnan", "le", "lerp", "log",
+    "log10", "log1p", "log2", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp",
+    "lt", "masked_fill", "masked_select", "matmul", "max", "maximum", "mean", "median", "min", "minimum", "mm",
+    "movedim", "mul", "mv", "narrow", "ne", "neg", "nonzero", "norm", "numel", "outer", "permute", "pow", "prod",
+    "reciprocal", "relu", "remainder", "repeat_interleave", "reshape", "roll", "round", "rsqrt", "scatter",
+    "scatter_add", "select", "sigmoid", "sign", "sin", "softmax", "sort", "split", "sqrt", "square", "squeeze", "std",
+    "sub", "sum", "swapaxes", "t", "take", "take_along_dim", "tanh", "tile", "topk", "transpose", "tril", "triu",
+    "trunc", "unbind", "unflatten", "unique", "unsqueeze", "var",
+]  # fmt: skip
 #: PyTorch's names of dtypes, and NumPy's.
 _DTYPES = {
     "bool": "bool_",
@@ -133,8 +133,6 @@ _ELSEWHERE = {
     "compile": ": there is nothing to compile, kernels are compiled when first used",
     "keras": ": layers, models, optimizers, losses, metrics and callbacks are in fastseq itself",
     "onnx": ": models are exported by fastseq.interop.to_onnx",
-    "utils": ": to_categorical and pad_sequences are in fastseq.models.preprocessing; fit and predict take arrays and "
-    "make the batches themselves, there is no DataLoader",
 }
 _SUBMODULES = (
     "autograd",
@@ -153,84 +151,18 @@ _SUBMODULES = (
     "scoring",
     "streaming",
     "training",
+    "utils",
 )
 
-__all__ = [
-    "Input",
-    "Model",
-    "Sequential",
-    "Stream",
-    "StreamPool",
-    "Tensor",
-    "__version__",
-    "arange",
-    "argmax",
-    "autograd",
-    "batch",
-    "callbacks",
-    "cat",
-    "cli",
-    "constraints",
-    "cuda",
-    "datasets",
-    "device",
-    "enable_grad",
-    "exp",
-    "fit",
-    "forecasting",
-    "from_numpy",
-    "full",
-    "get_num_threads",
-    "inference_mode",
-    "initializers",
-    "interop",
-    "is_grad_enabled",
-    "jit",
-    "layers",
-    "load",
-    "load_state",
-    "log",
-    "losses",
-    "manual_seed",
-    "matmul",
-    "metrics",
-    "models",
-    "nn",
-    "no_grad",
-    "ones",
-    "ones_like",
-    "optim",
-    "optimizers",
-    "persistence",
-    "predict",
-    "rand",
-    "randint",
-    "randn",
-    "random",
-    "randperm",
-    "regularizers",
-    "relu",
-    "save",
-    "save_state",
-    "scoring",
-    "set_num_threads",
-    "sigmoid",
-    "softmax",
-    "stack",
-    "streaming",
-    "tanh",
-    "tensor",
-    "training",
-    "where",
-    "zeros",
-    "zeros_like",
-]
+__all__ = ["__version__", *_SUBMODULES, *_NAMES, *_METHODS]
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name or submodule on first use."""
     if name in _NAMES:
         value = getattr(import_module(_NAMES[name]), name)
+    elif name in _METHODS:
+        value = import_module("fastseq.torch_names").function_of(name)
     elif name in _SUBMODULES:
         value = import_module(f"fastseq.{name}")
     elif name in _DTYPES:

@@ -60,18 +60,97 @@ def test_no_gradients():
     model = nn.LSTM(3, 4)
     with torch.inference_mode():
         assert not model(torch.randn(2, 5, 3))[0].requires_grad
+    for wanted in (True, False):
+        with torch.set_grad_enabled(wanted):
+            assert model(torch.randn(2, 5, 3))[0].requires_grad is wanted
+        assert torch.is_grad_enabled()
+    assert not torch.set_grad_enabled(False)(torch.is_grad_enabled)() and torch.is_grad_enabled()
+    assert not torch.no_grad()(torch.is_grad_enabled)()
+    torch.set_grad_enabled(False)
+    assert not torch.is_grad_enabled()
+    torch.set_grad_enabled(True)
 
 
 def test_what_is_elsewhere_is_said(tmp_path):
-    for name, hint in (("utils", "there is no DataLoader"), ("onnx", "interop.to_onnx"), ("keras", "fastseq itself")):
+    for name, hint in (("compile", "nothing to compile"), ("onnx", "interop.to_onnx"), ("keras", "fastseq itself")):
         with pytest.raises(AttributeError, match=f"no attribute '{name}': .*{hint}"):
             getattr(torch, name)
-    with pytest.raises(AttributeError, match="no attribute 'einsum'$"):
-        _ = torch.einsum
-    model = nn.LSTM(3, 4)
-    with pytest.raises(TypeError, match=r"model: expected a Module \(fastseq.save_state\(model, path\) writes"):
-        torch.save(model.state_dict(), tmp_path / "m.pt")
+    with pytest.raises(AttributeError, match="'to_categorical': it is in fastseq.models.preprocessing"):
+        _ = torch.utils.to_categorical
+    for name, hint in (("swa_utils", "ExponentialMovingAverage"), ("Adamax", "there are Adagrad, Adam")):
+        with pytest.raises(AttributeError, match=f"no attribute '{name}': .*{hint}"):
+            getattr(torch.optim, name)
+    with pytest.raises(AttributeError, match="no attribute 'fft'$"):
+        _ = torch.fft
     for start, reader in ((b"PK\x03\x04", "interop.from_torch"), (b"\x89HDF\r\n\x1a\n", "interop.from_keras")):
         (tmp_path / "m.pt").write_bytes(start + bytes(100))
         with pytest.raises(ValueError, match=reader):
             torch.load(tmp_path / "m.pt")
+
+
+def test_random_tensors():
+    for name, sizes in (("randn", (2, 3)), ("rand", (2, 3))):
+        torch.manual_seed(0)
+        first = getattr(torch, name)(*sizes)
+        torch.manual_seed(0)
+        assert torch.equal(first, getattr(torch, name)(size=sizes)) and first.dtype == np.float32
+        own = [getattr(torch, name)(3, generator=torch.Generator().manual_seed(7)) for _ in range(2)]
+        assert torch.equal(*own)
+    assert torch.bernoulli(torch.tensor([0.0, 1.0])).tolist() == [0, 1]
+    drawn = torch.multinomial(torch.tensor([1.0, 3.0, 0.0]), 4000, replacement=True)
+    assert abs(drawn.float().mean().item() - 0.75) < 0.05 and drawn.max().item() == 1
+    assert sorted(torch.multinomial(torch.ones(2, 5), 5)[1].tolist()) == [0, 1, 2, 3, 4]
+    assert torch.normal(torch.zeros(3), 0.0).tolist() == [0, 0, 0]
+    for call, message in (
+        (lambda: torch.multinomial(torch.tensor([1.0, 0.0]), 2), "num_samples: expected at most 1"),
+        (lambda: torch.multinomial(torch.zeros(2), 1), "input: expected finite weights"),
+        (lambda: torch.bernoulli([2.0]), "input: expected probabilities"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    with pytest.raises(TypeError, match="generator: expected a Generator"):
+        torch.randn(2, generator=3)
+
+
+def test_functions_take_arrays_and_names():
+    x = np.array([[3.0, 1.0], [2.0, 5.0]])
+    assert torch.max(x, 1).indices.tolist() == [0, 1] and torch.sum(input=x, dim=0).tolist() == [5, 6]
+    assert torch.vstack([x[0], x[1]]).tolist() == x.tolist() and torch.hstack([x[0], x[1]]).shape == (4,)
+    assert [part.tolist() for part in torch.where(torch.tensor(x) > 2)] == [[0, 1], [0, 1]]
+    assert (
+        torch.device("cpu").type == "cpu" and torch.tensor(x).device == "cpu" and not torch.backends.mps.is_available()
+    )
+    assert torch.LongTensor([1.0]).dtype == np.int64 and torch.FloatTensor(2, 3).shape == (2, 3)
+    assert "topk" in dir(torch) and torch.topk.__name__ == "topk" and "largest" in torch.topk.__doc__
+
+
+def test_checkpoints_are_saved_as_dicts(tmp_path):
+    model = nn.LSTM(3, 4)
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.randn(2, 5, 3))[0].sum().backward()
+    optimizer.step()
+    kept = {
+        "epoch": 3, "model_state_dict": model.state_dict(), "optimizer_state_dict": optimizer.state_dict(),
+        "loss": float("inf"), "names": ["a", None, True], "size": (2, 3), "big": 2**70, "x": torch.arange(3),
+    }  # fmt: skip
+    torch.save(kept, tmp_path / "checkpoint.pt")
+    found = torch.load(tmp_path / "checkpoint.pt", map_location=torch.device("cpu"), weights_only=True)
+    assert {name: found[name] for name in ("epoch", "loss", "names", "size", "big")} == {
+        "epoch": 3, "loss": float("inf"), "names": ["a", None, True], "size": [2, 3], "big": 2**70,
+    }  # fmt: skip
+    assert found["x"].tolist() == [0, 1, 2] and isinstance(found["x"], torch.Tensor)
+    other = nn.LSTM(3, 4)
+    other.load_state_dict(found["model_state_dict"])
+    again = torch.optim.Adam(other.parameters())
+    again.load_state_dict(found["optimizer_state_dict"])
+    for one, layer in ((optimizer, model), (again, other)):
+        one.zero_grad()
+        layer(torch.ones(2, 5, 3))[0].sum().backward()
+        one.step()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    other.load_state_dict(torch.load(tmp_path / "weights.pt"))
+    with pytest.raises(TypeError, match="model: expected numbers, strings, lists, dicts and arrays"):
+        torch.save({"f": print}, tmp_path / "none.pt")
+    with pytest.raises(ValueError, match="map_location: expected 'cpu'"):
+        torch.load(tmp_path / "weights.pt", map_location="cuda:0")

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastseq import checks
-from fastseq.autograd.mode import mode
+from fastseq.autograd.generator import generator as package_generator
+from fastseq.autograd.mode import mode, no_grad
 
 T = TypeVar("T", bound="InPlace")
 
@@ -31,6 +32,19 @@ def plain_index(index: Any) -> Any:
     if isinstance(index, InPlace):
         return index._data
     return np.asarray(index, dtype=None if len(index) else np.intp) if isinstance(index, list) else index
+
+
+def _writing(name: str) -> Any:
+    """Return the method that writes what another one returns."""
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self._may_write(f"{name}_", next((one for one in args if isinstance(one, InPlace) and one.requires_grad), None))
+        with no_grad():
+            self._write(..., getattr(self, name)(*args, **kwargs), f"{name}_")
+        return self
+
+    method.__name__, method.__doc__ = f"{name}_", f"Write what ``{name}`` returns into the tensor; return it."
+    return method
 
 
 class InPlace:
@@ -168,3 +182,26 @@ class InPlace:
         self._data *= other._data if isinstance(other, InPlace) else other
         self._version[0] += 1
         return self
+
+    sub_, div_, pow_, neg_, abs_, lerp_ = map(_writing, ("sub", "div", "pow", "neg", "abs", "lerp"))
+    exp_, log_, sqrt_, tanh_ = map(_writing, ("exp", "log", "sqrt", "tanh"))
+    sigmoid_, relu_, round_, floor_ = map(_writing, ("sigmoid", "relu", "round", "floor"))
+    clamp_, clip_, clamp_min_, clamp_max_ = map(_writing, ("clamp", "clip", "clamp_min", "clamp_max"))
+    masked_fill_, scatter_, scatter_add_ = map(_writing, ("masked_fill", "scatter", "scatter_add"))
+
+    def _draw(self: T, method: str, draw: Any, rng: Any) -> T:
+        self._may_write(method)
+        self._write(..., draw(package_generator() if rng is None else rng).astype(self._data.dtype), method)
+        return self
+
+    def uniform_(self: T, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> T:
+        """Fill with draws from U[low, high); PyTorch calls the bounds from and to."""
+        return self._draw("uniform_", lambda rng: rng.uniform(low, high, self._data.shape), generator)
+
+    def normal_(self: T, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> T:
+        """Fill with draws from N(mean, std**2)."""
+        return self._draw("normal_", lambda rng: rng.normal(mean, std, self._data.shape), generator)
+
+    def bernoulli_(self: T, p: float = 0.5, *, generator: Any = None) -> T:
+        """Fill with ones, each with probability p, and zeros."""
+        return self._draw("bernoulli_", lambda rng: rng.random(self._data.shape) < p, generator)

@@ -188,21 +188,45 @@ class TensorMethods:
         """Return the elements with one number where the mask is True."""
         return ops.masked_fill(self, mask, value)
 
-    def sum(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool | None = None) -> Tensor:
-        """Return the sum over axes."""
-        return ops.sum(self, axis, keepdims, dim=dim, keepdim=keepdim)
+    def sum(
+        self,
+        axis: Any = None,
+        keepdims: bool = False,
+        *,
+        dim: Any = None,
+        keepdim: bool | None = None,
+        dtype: Any = None,
+    ) -> Tensor:
+        """Return the sum over axes, of the elements in a dtype."""
+        x = self if dtype is None else ops.cast(self, dtype)
+        return ops.sum(x, axis, keepdims, dim=dim, keepdim=keepdim)
 
     def mean(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool | None = None) -> Tensor:
         """Return the mean over axes."""
         return ops.mean(self, axis, keepdims, dim=dim, keepdim=keepdim)
 
-    def max(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool | None = None) -> Tensor:
+    def amax(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool | None = None) -> Tensor:
         """Return the largest value over axes; ties share the gradient."""
         return ops.max(self, axis, keepdims, dim=dim, keepdim=keepdim)
 
-    def min(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool | None = None) -> Tensor:
+    def amin(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool | None = None) -> Tensor:
         """Return the smallest value over axes; ties share the gradient."""
         return ops.min(self, axis, keepdims, dim=dim, keepdim=keepdim)
+
+    def max(self, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False) -> Any:
+        """Return the largest value; values and indices along ``dim``; values only over NumPy's ``axis``."""
+        return self._extreme(dim, keepdim, axis, keepdims, True)
+
+    def min(self, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False) -> Any:
+        """Return the smallest value; values and indices along ``dim``; values only over NumPy's ``axis``."""
+        return self._extreme(dim, keepdim, axis, keepdims, False)
+
+    def _extreme(self, dim: Any, keepdim: bool, axis: Any, keepdims: bool, largest: bool) -> Any:
+        if dim is None:
+            return (ops.max if largest else ops.min)(self, axis, keepdims)
+        if hasattr(dim, "dtype"):  # torch.max(input, other)
+            return (ops.maximum if largest else ops.minimum)(self, dim)
+        return ops.extreme(self, dim, keepdim, largest)
 
     def logsumexp(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool | None = None
@@ -222,48 +246,49 @@ class TensorMethods:
         """Return the place of the smallest value."""
         return ops.argmin(self, axis, keepdims, dim=dim, keepdim=keepdim)
 
-    amax = max
-    amin = min
-
     def var(
         self,
         axis: Any = None,
+        unbiased: bool | None = None,
         keepdims: bool = False,
-        correction: float = 1,
         *,
+        correction: float = 1,
         dim: Any = None,
         keepdim: bool | None = None,
     ) -> Tensor:
         """Return the variance over axes, the count less ``correction`` in the denominator."""
+        correction = correction if unbiased is None else int(unbiased)
         return ops.var(self, axis, keepdims, correction, dim=dim, keepdim=keepdim)
 
     def std(
         self,
         axis: Any = None,
+        unbiased: bool | None = None,
         keepdims: bool = False,
-        correction: float = 1,
         *,
+        correction: float = 1,
         dim: Any = None,
         keepdim: bool | None = None,
     ) -> Tensor:
         """Return the standard deviation over axes, the count less ``correction`` in the denominator."""
+        correction = correction if unbiased is None else int(unbiased)
         return ops.std(self, axis, keepdims, correction, dim=dim, keepdim=keepdim)
 
-    def any(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+    def any(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool | None = None) -> Tensor:
         """Return whether any element is not 0."""
-        return ops.any(self, axis, keepdims)
+        return ops.any(self, axis, keepdims, dim=dim, keepdim=keepdim)
 
-    def all(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+    def all(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool | None = None) -> Tensor:
         """Return whether all elements are not 0."""
-        return ops.all(self, axis, keepdims)
+        return ops.all(self, axis, keepdims, dim=dim, keepdim=keepdim)
 
-    def softmax(self, axis: Any = None, *, dim: Any = None) -> Tensor:
+    def softmax(self, axis: Any = None, *, dim: Any = None, dtype: Any = None) -> Tensor:
         """Return exp(x) / sum exp(x) along an axis."""
-        return ops.softmax(self, axis, dim=dim)
+        return ops.softmax(self, axis, dim=dim, dtype=dtype)
 
-    def log_softmax(self, axis: Any = None, *, dim: Any = None) -> Tensor:
+    def log_softmax(self, axis: Any = None, *, dim: Any = None, dtype: Any = None) -> Tensor:
         """Return the logarithm of softmax along an axis."""
-        return ops.log_softmax(self, axis, dim=dim)
+        return ops.log_softmax(self, axis, dim=dim, dtype=dtype)
 
     def cumsum(self, axis: Any = None, *, dim: Any = None) -> Tensor:
         """Return the running sum along an axis."""
@@ -277,9 +302,10 @@ class TensorMethods:
         """Return the tensor with an axis of length 1 put in."""
         return ops.unsqueeze(self, axis, dim=dim)
 
-    def flip(self, axis: Any = None, *, dim: Any = None) -> Tensor:
+    def flip(self, *axes: Any, dims: Any = None, axis: Any = None, dim: Any = None) -> Tensor:
         """Return the tensor with the order along axes reversed."""
-        return ops.flip(self, axis, dim=dim)
+        given = axes[0] if len(axes) == 1 else axes or axis
+        return ops.flip(self, given, dim=dim if dims is None else dims)
 
     def unbind(self, axis: Any = None, *, dim: Any = None) -> tuple[Tensor, ...]:
         """Return the slices along an axis, as views."""
@@ -325,11 +351,24 @@ class TensorMethods:
         """The tensor with its last two axes swapped."""
         return ops.swapaxes(self, -1, -2)
 
-    def to(self, dtype: Any) -> Tensor:
-        """Return the tensor in another dtype, or itself for ``"cpu"``; the gradient comes back in its own dtype."""
-        return cast("Tensor", self) if checks.is_device("device", dtype) else ops.cast(self, dtype)
+    def to(
+        self, *args: Any, dtype: Any = None, device: Any = None, non_blocking: Any = None, copy: Any = False
+    ) -> Tensor:
+        """Return the tensor in another dtype, or itself for ``"cpu"``; the gradient comes back in its own dtype.
 
-    astype = to
+        Positional arguments are a device, a dtype, both, or a tensor whose dtype is wanted.
+        """
+        for one in (*args, device):
+            if hasattr(one, "_data"):
+                dtype = one.dtype
+            elif not (one is None or one is True or one is False or checks.is_device("device", one)):
+                dtype = one
+        found = cast("Tensor", self) if dtype is None else ops.cast(self, dtype)
+        return ops.clone(found) if copy and found is self else found
+
+    def astype(self, dtype: Any) -> Tensor:
+        """Return the tensor in another dtype, NumPy's name of it."""
+        return ops.cast(self, dtype)
 
     def float(self) -> Tensor:
         """Return the tensor as float32."""

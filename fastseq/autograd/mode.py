@@ -28,6 +28,9 @@ class _Switch:
     def __init__(self) -> None:
         self._former: list[bool] = []
 
+    def _another(self) -> _Switch:
+        return type(self)()
+
     def __enter__(self) -> None:
         self._former.append(mode.enabled)
         mode.enabled = self._value
@@ -39,12 +42,11 @@ class _Switch:
 
     def __call__(self, function: Function) -> Function:
         """Return ``function`` wrapped so that each call runs under this mode."""
-        switch = type(self)
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             # A new switch per call: the calls may run in several threads at once.
-            with switch():
+            with self._another():
                 return function(*args, **kwargs)
 
         return wrapper  # type: ignore[return-value]
@@ -60,6 +62,38 @@ class enable_grad(_Switch):
     """Record again inside a ``no_grad`` block: ``with enable_grad():`` or ``@enable_grad()``."""
 
     _value = True
+
+
+def _set(value: bool) -> bool:
+    before, mode.enabled = mode.enabled, value
+    return before
+
+
+class set_grad_enabled(_Switch):
+    """Record or not, from here on, or inside a ``with`` block: ``with set_grad_enabled(training):``.
+
+    Parameters
+    ----------
+    mode
+        Whether to record.
+    """
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__()
+        self._value = bool(mode)
+        self._before = _set(self._value)
+
+    def __call__(self, function: Function) -> Function:
+        """Return ``function`` wrapped so that each call runs under this mode."""
+        _set(self._before)
+        return super().__call__(function)
+
+    def _another(self) -> _Switch:
+        return set_grad_enabled(self._value)
+
+    def __enter__(self) -> None:
+        self._former.append(self._before)
+        _set(self._value)
 
 
 def is_grad_enabled() -> bool:

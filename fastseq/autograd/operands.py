@@ -36,6 +36,51 @@ def raw(value: Any) -> Any:
     return as_array("operand", value)
 
 
+def pair(a: Any, b: Any) -> tuple[Any, Any]:
+    """Return what ``raw`` makes of two operands; integers and bools beside floating-point ones take their dtype.
+
+    Parameters
+    ----------
+    a, b
+        As for ``raw``.
+
+    Returns
+    -------
+    ndarrays, or Python numbers
+
+    Notes
+    -----
+    PyTorch's rule: NumPy would make float64 of int64 with float32, or with a Python float.
+    """
+    x, y = raw(a), raw(b)
+    return _beside(x, y), _beside(y, x)
+
+
+def _beside(x: Any, y: Any) -> Any:
+    if isinstance(x, np.ndarray) and x.dtype.kind in "iub":
+        if type(y) is float:
+            return x.astype(np.float32)
+        if isinstance(y, np.ndarray) and y.dtype.kind == "f":
+            return x.astype(y.dtype)
+    return x
+
+
+def floating(value: Any) -> Array:
+    """Return the ndarray behind an operand of a function that gives no integers: of integers and bools, float32.
+
+    Parameters
+    ----------
+    value
+        Tensor, ndarray, number, or anything the Tensor constructor takes.
+
+    Returns
+    -------
+    ndarray
+    """
+    data = array(value)
+    return data if data.dtype.kind == "f" else data.astype(np.float32)
+
+
 def array(value: Any, argument: str = "operand") -> Array:
     """Return the ndarray behind an operand, scalars included.
 

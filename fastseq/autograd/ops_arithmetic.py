@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastseq.autograd.operands import array, differentiable, fit, raw, scaled, unchanged
+from fastseq.autograd.operands import array, differentiable, fit, pair, raw, scaled, unchanged
 from fastseq.autograd.tensor import Tensor, record, wrap
 
 
@@ -22,7 +22,7 @@ def add(a: Any, b: Any) -> Tensor:
     -------
     Tensor
     """
-    x, y = raw(a), raw(b)
+    x, y = pair(a, b)
     out = x + y
     return record(out, (a, b), (unchanged(a, x, out), unchanged(b, y, out)))
 
@@ -39,7 +39,7 @@ def sub(a: Any, b: Any) -> Tensor:
     -------
     Tensor
     """
-    x, y = raw(a), raw(b)
+    x, y = pair(a, b)
     out = x - y
     return record(out, (a, b), (unchanged(a, x, out), scaled(y, -1) if differentiable(b) else None))
 
@@ -56,7 +56,7 @@ def mul(a: Any, b: Any) -> Tensor:
     -------
     Tensor
     """
-    x, y = raw(a), raw(b)
+    x, y = pair(a, b)
     first, second = differentiable(a), differentiable(b)
     return record(
         x * y,
@@ -64,6 +64,11 @@ def mul(a: Any, b: Any) -> Tensor:
         (scaled(x, y) if first else None, scaled(y, x) if second else None),
         (a if second else None, b if first else None),
     )
+
+
+def _over(x: Any, y: Any) -> Any:
+    whole = np.result_type(x, y).kind in "iub"
+    return np.true_divide(x, y, dtype=np.float32) if whole else x / y
 
 
 def div(a: Any, b: Any) -> Tensor:
@@ -78,8 +83,8 @@ def div(a: Any, b: Any) -> Tensor:
     -------
     Tensor
     """
-    x, y = raw(a), raw(b)
-    out = x / y
+    x, y = pair(a, b)
+    out = _over(x, y)
     first = second = None
     if differentiable(a):
         shape, dtype = x.shape, x.dtype
@@ -111,7 +116,7 @@ def pow(a: Any, b: Any) -> Tensor:
     -----
     The gradient is 0 with respect to a base with exponent 0, and to an exponent >= 0 whose base is 0, as in PyTorch.
     """
-    x, y = raw(a), raw(b)
+    x, y = pair(a, b)
     out = x**y
 
     def to_base(g: Any) -> Any:
@@ -129,7 +134,7 @@ def pow(a: Any, b: Any) -> Tensor:
 
 
 def _choose(a: Any, b: Any, larger: bool) -> Tensor:
-    x, y = raw(a), raw(b)
+    x, y = pair(a, b)
 
     def share(g: Any, mine: Any, other: Any) -> Any:
         loses = np.less(mine, other) if larger else np.greater(mine, other)
@@ -240,7 +245,9 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     -----
     What is not chosen, NaN included, reaches neither value nor gradient.
     """
-    mask, x, y = raw(condition), raw(a), raw(b)
+    mask, (x, y) = raw(condition), pair(a, b)
+    if not isinstance(x, np.ndarray) and not isinstance(y, np.ndarray):  # two numbers: as a new tensor of them
+        x, y = pair(array(a), array(b))
     return record(
         np.where(mask, x, y),
         (a, b),
@@ -285,4 +292,4 @@ def compare(ufunc: np.ufunc, a: Any, b: Any) -> Tensor:
     -------
     Tensor
     """
-    return wrap(ufunc(raw(a), raw(b)))
+    return wrap(ufunc(*pair(a, b)))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastseq.autograd import elementary
-from fastseq.autograd.operands import array
+from fastseq.autograd.operands import array, floating
 from fastseq.autograd.tensor import Tensor, record
 
 
@@ -70,7 +70,7 @@ def exp(x: Any) -> Tensor:
     -------
     Tensor
     """
-    out = elementary.exp(array(x))
+    out = elementary.exp(floating(x))
     return record(out, (x,), (lambda g: g * out,), saves_output=True)
 
 
@@ -86,7 +86,7 @@ def expm1(x: Any) -> Tensor:
     -------
     Tensor
     """
-    out = np.expm1(array(x))
+    out = np.expm1(floating(x))
     return record(out, (x,), (lambda g: g * (out + 1),), saves_output=True)
 
 
@@ -102,7 +102,7 @@ def log(x: Any) -> Tensor:
     -------
     Tensor
     """
-    data = array(x)
+    data = floating(x)
     return record(elementary.log(data), (x,), (lambda g: g / data,), (x,))
 
 
@@ -118,7 +118,7 @@ def log1p(x: Any) -> Tensor:
     -------
     Tensor
     """
-    data = array(x)
+    data = floating(x)
     return record(elementary.log1p(data), (x,), (lambda g: g / (data + 1),), (x,))
 
 
@@ -134,7 +134,7 @@ def sqrt(x: Any) -> Tensor:
     -------
     Tensor
     """
-    out = np.sqrt(array(x))
+    out = np.sqrt(floating(x))
     return record(out, (x,), (lambda g: g / (2 * out),), saves_output=True)
 
 
@@ -150,7 +150,7 @@ def sin(x: Any) -> Tensor:
     -------
     Tensor
     """
-    data = array(x)
+    data = floating(x)
     return record(np.sin(data), (x,), (lambda g: g * np.cos(data),), (x,))
 
 
@@ -166,7 +166,7 @@ def cos(x: Any) -> Tensor:
     -------
     Tensor
     """
-    data = array(x)
+    data = floating(x)
     return record(np.cos(data), (x,), (lambda g: -g * np.sin(data),), (x,))
 
 
@@ -184,7 +184,7 @@ def erf(x: Any) -> Tensor:
     """
     from scipy import special  # here, since it takes longer to import than fastseq itself
 
-    data = array(x)
+    data = floating(x)
     return record(special.erf(data), (x,), (lambda g: g * (2 / np.pi**0.5 * elementary.exp(-data * data)),), (x,))
 
 
@@ -200,7 +200,7 @@ def tanh(x: Any) -> Tensor:
     -------
     Tensor
     """
-    out = elementary.tanh(array(x))
+    out = elementary.tanh(floating(x))
     return record(out, (x,), (lambda g: g * (1 - out * out),), saves_output=True)
 
 
@@ -216,7 +216,7 @@ def sigmoid(x: Any) -> Tensor:
     -------
     Tensor
     """
-    out = elementary.sigmoid(array(x))
+    out = elementary.sigmoid(floating(x))
     return record(out, (x,), (lambda g: g * (out * (1 - out)),), saves_output=True)
 
 

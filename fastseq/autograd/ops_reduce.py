@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastseq.autograd.operands import array, axes_of, axis_of, one_of
+from fastseq.autograd.operands import array, axes_of, axis_of, floating, one_of
 from fastseq.autograd.tensor import Tensor, record, wrap
 
 Array = NDArray[Any]
@@ -91,7 +91,7 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, k
     -------
     Tensor
     """
-    data = array(x)
+    data = floating(x)
     axes, keep = reduction(axis, keepdims, dim, keepdim, data.ndim)
     shape = data.shape
     count = math.prod(shape[k] for k in axes)
@@ -165,7 +165,7 @@ def min(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, ke
 
 
 def _spread_of(x: Any, axis: Any, keepdims: Any, correction: float, dim: Any, keepdim: Any, root: bool) -> Tensor:
-    data = array(x)
+    data = floating(x)
     axes, keep = reduction(axis, keepdims, dim, keepdim, data.ndim)
     shape = data.shape
     count = math.prod(shape[k] for k in axes)
@@ -315,7 +315,7 @@ def argmin(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
     return wrap(np.argmin(array(x), one_of(axis, dim), keepdims=one_of(keepdims, keepdim, "keepdims")))
 
 
-def any(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+def any(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool | None = None) -> Tensor:
     """Return whether any element over axes is not 0.
 
     Parameters
@@ -326,16 +326,19 @@ def any(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
         Integer or tuple of integers; None for all.
     keepdims
         Keep the reduced axes with length 1.
+    dim, keepdim
+        PyTorch's spelling of the same.
 
     Returns
     -------
     Tensor
         Bools.
     """
-    return wrap(np.any(array(x), axis=axis, keepdims=keepdims))
+    axes, keep = reduction(axis, keepdims, dim, keepdim, array(x).ndim)
+    return wrap(np.any(array(x), axis=axes, keepdims=keep))
 
 
-def all(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+def all(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool | None = None) -> Tensor:
     """Return whether all elements over axes are not 0.
 
     Parameters
@@ -346,10 +349,13 @@ def all(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
         Integer or tuple of integers; None for all.
     keepdims
         Keep the reduced axes with length 1.
+    dim, keepdim
+        PyTorch's spelling of the same.
 
     Returns
     -------
     Tensor
         Bools.
     """
-    return wrap(np.all(array(x), axis=axis, keepdims=keepdims))
+    axes, keep = reduction(axis, keepdims, dim, keepdim, array(x).ndim)
+    return wrap(np.all(array(x), axis=axes, keepdims=keep))

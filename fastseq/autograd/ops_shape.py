@@ -28,11 +28,21 @@ def _view(data: Array, x: Any, pullback: Callable[[Array], Array]) -> Tensor:
     return out
 
 
-def _sizes(sizes: tuple[Any, ...]) -> tuple[int, ...]:
-    """Accept both f(x, 2, 3) and f(x, (2, 3))."""
+def sizes_of(argument: str, sizes: tuple[Any, ...], minimum: int | None = None) -> tuple[int, ...]:
+    """Return integers that were given as f(x, 2, 3) or as f(x, (2, 3)).
+
+    Parameters
+    ----------
+    argument
+        The name to use in messages.
+    sizes
+        What was given.
+    minimum
+        The least integer allowed.
+    """
     if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
         sizes = tuple(sizes[0])
-    return tuple(checks.integer("shape", size) for size in sizes)
+    return tuple(checks.integer(argument, size, minimum) for size in sizes)
 
 
 def reshape(x: Any, *shape: Any) -> Tensor:
@@ -51,7 +61,7 @@ def reshape(x: Any, *shape: Any) -> Tensor:
     """
     data = array(x)
     former = data.shape
-    return _view(data.reshape(_sizes(shape)), x, lambda g: g.reshape(former))
+    return _view(data.reshape(sizes_of("shape", shape)), x, lambda g: g.reshape(former))
 
 
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -134,7 +144,7 @@ def permute(x: Any, *axes: Any) -> Tensor:
     Tensor
     """
     data = array(x)
-    order = tuple(axis_of(k, data.ndim, "axes") for k in _sizes(axes))
+    order = tuple(axis_of(k, data.ndim, "axes") for k in sizes_of("axes", axes))
     if sorted(order) != list(range(data.ndim)):
         raise checks.value_error("axes", f"each of the {data.ndim} axes once", str(order))
     back = tuple(order.index(k) for k in range(data.ndim))
@@ -196,7 +206,7 @@ def broadcast_to(x: Any, *shape: Any) -> Tensor:
     """
     data = array(x)
     former, dtype = data.shape, data.dtype
-    return _view(np.broadcast_to(data, _sizes(shape)), x, lambda g: fit(g, former, dtype))
+    return _view(np.broadcast_to(data, sizes_of("shape", shape)), x, lambda g: fit(g, former, dtype))
 
 
 def flip(x: Any, axis: Any = None, *, dim: Any = None) -> Tensor:

@@ -1,7 +1,8 @@
 """Tensor: an ndarray that remembers how it was computed.
 
 The array itself is never wrapped or copied: ``Tensor(array)`` shares the caller's memory, and all operations call
-NumPy (or fastseq's kernels) on the arrays directly. Names and meaning follow PyTorch, dtypes follow NumPy.
+NumPy (or fastseq's kernels) on the arrays directly. Names, meaning and promotion follow PyTorch,
+the dtypes are NumPy's.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from fastseq import checks
 from fastseq.autograd.conversion import as_array
 from fastseq.autograd.inplace import InPlace
 from fastseq.autograd.methods import TensorMethods
+from fastseq.autograd.methods_composed import ComposedMethods
+from fastseq.autograd.methods_selecting import SelectingMethods
 from fastseq.autograd.mode import enable_grad, is_grad_enabled, mode, no_grad
 from fastseq.autograd.tape import Node, next_number, run_backward
 
@@ -36,7 +39,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-class Tensor(TensorMethods, InPlace):
+class Tensor(TensorMethods, SelectingMethods, ComposedMethods, InPlace):
     """A NumPy array with a place on the tape.
 
     Parameters
@@ -63,8 +66,9 @@ class Tensor(TensorMethods, InPlace):
 
     Notes
     -----
-    NumPy's promotion holds: float32 with float64 arrays gives float64. Python and NumPy *scalars* are weak, so
-    ``tensor * 0.5`` and ``tensor * np.float64(0.5)`` keep the tensor's dtype.
+    float32 with float64 arrays gives float64; integers and bools take the dtype of floating-point operands, and give
+    float32 in functions such as ``mean`` and ``/``. Python and NumPy *scalars* are weak, so ``tensor * 0.5`` and
+    ``tensor * np.float64(0.5)`` keep the tensor's dtype.
     Writes made to the caller's own ndarray cannot be seen by the tape; use the in-place methods.
     A tensor can be pickled and deep-copied when it is a leaf; its gradient does not travel.
     """
@@ -81,6 +85,7 @@ class Tensor(TensorMethods, InPlace):
     _grad_buffer: NDArray[Any] | None
 
     def __init__(self, array: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+        checks.boolean("requires_grad", requires_grad)
         data = as_array("array", array._data if isinstance(array, Tensor) else array, dtype)
         if requires_grad and data.dtype.kind != "f":
             raise TypeError(f"requires_grad: expected a float32 or float64 array, got {data.dtype}")

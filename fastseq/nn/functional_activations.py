@@ -165,6 +165,23 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     return record(out, (input,), (lambda g: np.where(straight, g, g * elementary.sigmoid(scaled)),))
 
 
+def logsigmoid(input: Any) -> Tensor:
+    """Return log(sigmoid(x)), without overflow.
+
+    Parameters
+    ----------
+    input
+        Any shape.
+
+    Returns
+    -------
+    Tensor
+        Of the input's shape.
+    """
+    data = array(input)
+    return record(-softplus_array(-data), (input,), (lambda g: g * elementary.sigmoid(-data),), (input,))
+
+
 def softplus_array(x: Array) -> Array:
     """Return log(1 + exp(x)) of an ndarray without overflow.
 

@@ -17,6 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastseq import checks
+from fastseq.autograd.generator import generator
+from fastseq.autograd.generator import manual_seed as manual_seed
+from fastseq.autograd.generator import use_generator as use_generator
 from fastseq.autograd.tensor import Tensor
 
 T = TypeVar("T", Tensor, NDArray)
@@ -51,8 +54,6 @@ class Plan:
             raise ValueError("configuration: expected sizes of the arrays in the file, got larger ones")
 
 
-_DEFAULT = np.random.default_rng()
-_CURRENT: ContextVar[np.random.Generator | None] = ContextVar("fastseq_generator", default=None)
 _PLAN: ContextVar[Plan | None] = ContextVar("fastseq_plan", default=None)
 
 GAINS = {
@@ -63,62 +64,6 @@ GAINS = {
     "relu": math.sqrt(2.0),
     "selu": 3.0 / 4.0,
 }
-
-
-def generator() -> np.random.Generator:
-    """Return the Generator that draws the package's random numbers here and now.
-
-    Returns
-    -------
-    numpy.random.Generator
-        The one set by ``use_generator`` in this context, else the one of the process.
-    """
-    return _CURRENT.get() or _DEFAULT
-
-
-def manual_seed(seed: int) -> np.random.Generator:
-    """Restart the package's random numbers from a seed.
-
-    Parameters
-    ----------
-    seed
-        An integer >= 0.
-
-    Returns
-    -------
-    numpy.random.Generator
-        The Generator, now restarted; the same object as before.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If ``seed`` is no integer or negative.
-    """
-    fresh = np.random.default_rng(checks.integer("seed", seed, minimum=0))
-    current = generator()
-    current.bit_generator.state = fresh.bit_generator.state
-    return current
-
-
-@contextmanager
-def use_generator(rng: np.random.Generator) -> Iterator[np.random.Generator]:
-    """Draw the package's random numbers from ``rng`` inside a ``with`` block, in this thread only.
-
-    Parameters
-    ----------
-    rng
-        The Generator to draw from.
-
-    Yields
-    ------
-    numpy.random.Generator
-        The same Generator.
-    """
-    token = _CURRENT.set(rng)
-    try:
-        yield rng
-    finally:
-        _CURRENT.reset(token)
 
 
 @contextmanager
@@ -335,6 +280,30 @@ def kaiming_uniform_(tensor: T, a: float = 0.0, mode: str = "fan_in", nonlineari
     fan = _fans(tensor)[0 if checks.choice("mode", mode, ("fan_in", "fan_out")) == "fan_in" else 1]
     bound = calculate_gain(nonlinearity, a) * math.sqrt(3.0 / max(fan, 1))
     return _fill(tensor, lambda shape: generator().uniform(-bound, bound, shape))
+
+
+def kaiming_normal_(tensor: T, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> T:
+    """Fill from N(0, std**2) with std = gain / sqrt(fan).
+
+    Parameters
+    ----------
+    tensor
+        Two axes or more, (fan_out, fan_in, ...); written in place.
+    a
+        Negative slope of the leaky ReLU that follows.
+    mode
+        ``"fan_in"`` keeps the variance of activations, ``"fan_out"`` that of gradients.
+    nonlinearity
+        What follows, see ``calculate_gain``.
+
+    Returns
+    -------
+    Tensor or ndarray
+        The tensor given.
+    """
+    fan = _fans(tensor)[0 if checks.choice("mode", mode, ("fan_in", "fan_out")) == "fan_in" else 1]
+    std = calculate_gain(nonlinearity, a) / math.sqrt(max(fan, 1))
+    return _fill(tensor, lambda shape: generator().normal(0.0, std, shape))
 
 
 def orthogonal_(tensor: T, gain: float = 1.0) -> T:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastseq.optim import lr_scheduler
 from fastseq.optim.adagrad import Adagrad
 from fastseq.optim.adam import Adam, AdamW
@@ -28,3 +30,17 @@ __all__ = [
     "RMSprop",
     "lr_scheduler",
 ]
+
+#: Where to look for what PyTorch has under a name that is not here.
+_ELSEWHERE = {
+    "swa_utils": ": ExponentialMovingAverage averages weights, fastseq.fit(ema=...) too",
+    **dict.fromkeys(
+        ("ASGD", "Adadelta", "Adafactor", "Adamax", "Rprop", "SparseAdam"),
+        ": there are Adagrad, Adam, AdamW, LBFGS, Lion, NAdam, RAdam, RMSprop, SGD",
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Say what there is instead of a name that is not here."""
+    raise AttributeError(f"module 'fastseq.optim' has no attribute {name!r}{_ELSEWHERE.get(name, '')}")

@@ -24,6 +24,7 @@ from fastseq.nn import init
 from fastseq.nn.module import LoadResult, Module
 from fastseq.persistence.arrays import ModelFileError, read_arrays, write_arrays
 from fastseq.persistence.atomic import as_text
+from fastseq.persistence.values import Packer
 
 FORMAT = 1
 MAX_DEPTH = 32
@@ -75,13 +76,14 @@ def layer_types() -> dict[str, type[Module]]:
     return {name: kind for name, kind in found.items() if isinstance(kind, type) and issubclass(kind, Module)}
 
 
-def save(model: Module, path: Path, *, metadata: Mapping[str, Any] | None = None) -> None:
-    """Write a model built from fastseq's own layers to one file.
+def save(model: Any, path: Path, *, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write a model built from fastseq's own layers to one file; or a ``state_dict()``, or a dict of such and numbers.
 
     Parameters
     ----------
     model
-        The model.
+        The model. Or a dict (or list, or Tensor), in which there may be dicts, lists, Tensors, arrays, numbers, texts
+        and None, as PyTorch's listings save checkpoints.
     path
         Where to; a safetensors file. It is replaced as a whole or not at all.
     metadata
@@ -96,6 +98,13 @@ def save(model: Module, path: Path, *, metadata: Mapping[str, Any] | None = None
     OSError
         If the file cannot be written.
     """
+    if isinstance(model, (Mapping, list, tuple, Tensor)) and metadata is None:
+        packer = Packer(argument="model")
+        values = packer.pack(model)
+        write_arrays(
+            path, packer.arrays, {"kind": "values", "format": FORMAT, "fastseq": __version__, "values": values}
+        )
+        return
     _check_model(model)
     as_text(path)
     tree = _describe(model, "model", 0)
@@ -130,18 +139,23 @@ def check_savable(model: Module) -> None:
     _describe(model, "model", 0)
 
 
-def load(path: Path) -> Module:
-    """Read a model that ``save`` wrote.
+def load(path: Path, map_location: Any = None, *, weights_only: bool = True) -> Any:
+    """Read a model, or a dict of values, that ``save`` wrote.
 
     Parameters
     ----------
     path
         The file.
+    map_location
+        ``"cpu"`` or None.
+    weights_only
+        Stands here for PyTorch's listings; no file's code ever runs.
 
     Returns
     -------
     Module
-        The model, in evaluation mode; ``train()`` switches dropout and the like on again.
+        The model, in evaluation mode; ``train()`` switches dropout and the like on again. Or the values, tuples as
+        lists.
 
     Raises
     ------
@@ -154,7 +168,14 @@ def load(path: Path) -> Module:
     -----
     Loading runs no code from the file, draws no random numbers, and takes memory in proportion to the file's size.
     """
-    arrays, document = _read(path, "model")
+    if map_location is not None and not checks.is_device("map_location", map_location):
+        raise checks.kind_error("map_location", "'cpu' or None", map_location)
+    arrays, document = _read(path, "model", "values")
+    if document["kind"] == "values":
+        try:
+            return Packer(arrays).unpack(document["values"])
+        except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
+            raise ModelFileError(path, "whole values", f"{type(error).__name__}: {error}"[:300]) from error
     shared, frozen = document.get("shared", {}), document.get("frozen", [])
     if not isinstance(shared, dict) or not all(isinstance(name, str) for name in shared.values()):
         raise ModelFileError(path, "names of shared arrays", repr(shared)[:100])
@@ -278,8 +299,7 @@ def _json_values(metadata: Any) -> dict[str, Any]:
 
 def _check_model(model: Any) -> None:
     if not isinstance(model, Module):
-        hint = " (fastseq.save_state(model, path) writes its weights alone)" if isinstance(model, Mapping) else ""
-        raise checks.kind_error("model", f"a Module{hint}", model)
+        raise checks.kind_error("model", "a Module", model)
 
 
 def _describe(module: Module, path: str, depth: int) -> dict[str, Any]:
@@ -361,11 +381,11 @@ def _main_dtype(arrays: Mapping[str, NDArray]) -> str:
     return str(np.result_type(*floats)) if floats else "float32"
 
 
-def _read(path: Path, kind: str) -> tuple[dict[str, NDArray], dict[str, Any]]:
+def _read(path: Path, *kinds: str) -> tuple[dict[str, NDArray], dict[str, Any]]:
     arrays, document = read_arrays(path)
     if document is None:
-        raise ModelFileError(path, f"a {kind} that fastseq wrote", "a safetensors file of another program")
-    _check_format(path, document, (kind,))
+        raise ModelFileError(path, f"a {kinds[0]} that fastseq wrote", "a safetensors file of another program")
+    _check_format(path, document, kinds)
     return arrays, document
 
 

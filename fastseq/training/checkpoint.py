@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastseq import checks
 from fastseq.nn import Module
 from fastseq.nn.init import generator
 from fastseq.optim import Optimizer
 from fastseq.persistence import ModelFileError, read_arrays, write_arrays
+from fastseq.persistence.values import Packer
 from fastseq.training.run import Callback, Logs, Run
 
 FORMAT = 1
@@ -62,7 +61,7 @@ def save_checkpoint(
     OSError
         If the file cannot be written; the former one is untouched then.
     """
-    packer = _Packer()
+    packer = Packer()
     state = optimizer.state_dict()
     document = {
         "kind": "checkpoint",
@@ -232,53 +231,6 @@ def _number(value: Any) -> float:
     return value
 
 
-class _Packer:
-    """Turns nested dicts, lists, numbers and arrays into JSON, arrays aside, and back."""
-
-    def __init__(self, arrays: dict[str, NDArray[Any]] | None = None) -> None:
-        self.arrays = {} if arrays is None else arrays
-
-    def pack(self, value: Any) -> Any:
-        if isinstance(value, np.ndarray):
-            name = f"array{len(self.arrays)}"
-            self.arrays[name] = value
-            return {"array": name}
-        if isinstance(value, Mapping):
-            return {"map": [[self._key(key), self.pack(item)] for key, item in value.items()]}
-        if isinstance(value, (list, tuple)):
-            return [self.pack(item) for item in value]
-        if isinstance(value, np.generic):
-            return self.pack(value.item())
-        if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**53:
-            return {"integer": hex(value)}
-        if isinstance(value, float) and not math.isfinite(value):
-            return {"float": repr(value)}
-        if value is None or isinstance(value, (bool, int, float, str)):
-            return value
-        raise checks.kind_error("checkpoint", "numbers, strings, lists, dicts and arrays", value)
-
-    def _key(self, key: Any) -> Any:
-        if isinstance(key, bool) or not isinstance(key, (str, int)):
-            raise checks.kind_error("checkpoint", "names or numbers as keys", key)
-        return key
-
-    def unpack(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self.unpack(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        ((kind, content),) = value.items()
-        if kind == "array":
-            return self.arrays[content]
-        if kind == "map":
-            return {key: self.unpack(item) for key, item in content}
-        if kind == "integer" and len(content) <= 100:
-            return int(content, 16)
-        if kind == "float":
-            return float(content)
-        raise ValueError(f"a value of kind {kind!r}"[:100])
-
-
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     arrays, document = read_arrays(path)
     if document is None or document.get("kind") != "checkpoint":
@@ -287,7 +239,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]
         raise ModelFileError(
             path, f"a checkpoint of format {FORMAT} or older", f"format {document.get('format')!r}"[:100]
         )
-    packer = _Packer(arrays)
+    packer = Packer(arrays)
     try:
         checks.integer("epoch", document["epoch"], minimum=0)
         values = {name: packer.unpack(document[name]) for name in ("model", "rng", "extra")}

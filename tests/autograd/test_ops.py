@@ -138,8 +138,10 @@ def test_reductions(name, axis, keepdims):
         "std": lambda x, axis, keepdims: np.std(x, axis=axis, keepdims=keepdims, ddof=0 if options else 1),
     }.get(name, getattr(np, name, None))
     expected = reference(x, axis=axis, keepdims=keepdims)
-    np.testing.assert_allclose(getattr(Tensor(x), name)(axis, keepdims, **options).numpy(), expected, atol=1e-14)
-    torch_spelling = getattr(Tensor(x), name)(dim=axis, keepdim=keepdims, **options).numpy()
+    ours = getattr(Tensor(x), name)(axis=axis, keepdims=keepdims, **options).numpy()
+    np.testing.assert_allclose(ours, expected, atol=1e-14)
+    torch_name = {"max": "amax", "min": "amin"}.get(name, name)  # along dim, max gives places, too
+    torch_spelling = getattr(Tensor(x), torch_name)(dim=axis, keepdim=keepdims, **options).numpy()
     np.testing.assert_allclose(torch_spelling, expected, atol=1e-14)
 
 
@@ -156,7 +158,7 @@ def test_reductions_of_nothing(name):
 
 def test_elements_that_tie_for_the_maximum_share_evenly():
     x = Tensor(np.array([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]), requires_grad=True)
-    x.max(1).backward(np.array([1.0, 3.0]))
+    x.amax(1).backward(np.array([1.0, 3.0]))
     assert x.grad.tolist() == [[0.0, 0.5, 0.5], [1.0, 1.0, 1.0]]
     with pytest.raises(ValueError):
         ops.max(np.zeros((2, 0)), 1)
@@ -270,6 +272,16 @@ def test_dtypes_promote_as_in_numpy_and_gradients_keep_their_own():
         assert w.grad.dtype == np.float64
 
 
+def test_integers_take_the_dtype_of_floats_beside_them():
+    whole, single = Tensor([1, 2]), Tensor(np.ones(2, np.float32))
+    assert whole.dtype == np.int64 and (whole * 2).dtype == np.int64
+    for out in (whole * 0.5, whole + single, single - whole, whole / whole, whole / 2, whole**0.5, whole.mean()):
+        assert out.dtype == np.float32
+    for out in (whole.exp(), whole.sqrt(), whole.std(), Tensor([True, False]) * single, ops.where(whole > 1, 0.0, 1.0)):
+        assert out.dtype == np.float32
+    assert (whole + np.ones(2)).dtype == np.float64 and (whole / 2).tolist() == [0.5, 1]
+
+
 @pytest.mark.parametrize("scalar", [2, 2.0, np.float64(2), np.float32(2), np.int64(2), True])
 def test_scalars_are_weak(scalar):
     x = Tensor(np.ones(3, np.float32), requires_grad=True)
@@ -307,6 +319,7 @@ def test_comparisons_and_logic_give_bools_without_gradient():
         assert not found.requires_grad
     assert (~Tensor([1, 2])).tolist() == [-2, -3]
     assert (x > 0).all().item() is True
+    assert (x > 1).any(dim=0, keepdim=True).tolist() == [True]
     assert (x > 5).any().item() is False
     assert x.argmax().item() == 2
     assert Tensor([[1, 5], [7, 2]]).argmin(dim=1).tolist() == [0, 1]

@@ -53,6 +53,8 @@ def test_distributions():
     assert abs(init.xavier_normal_(np.empty((300, 200))).std() - math.sqrt(2 / 500)) < 1e-3
     k = init.kaiming_uniform_(np.empty((300, 200)), a=math.sqrt(5))
     assert 0.99 / math.sqrt(200) < np.abs(k).max() <= 1 / math.sqrt(200)
+    k = init.kaiming_normal_(np.empty((300, 200)), mode="fan_out", nonlinearity="relu")
+    assert k.std() == pytest.approx(math.sqrt(2 / 300), rel=0.02) and abs(k.mean()) < 1e-3
     k = init.kaiming_uniform_(np.empty((300, 200)), mode="fan_out", nonlinearity="relu")
     assert 0.99 * math.sqrt(6 / 300) < np.abs(k).max() <= math.sqrt(6 / 300)
 

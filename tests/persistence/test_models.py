@@ -195,7 +195,7 @@ def test_a_class_of_the_users_own_is_refused_and_its_weights_can_be_kept(tmp_pat
     with pytest.raises(TypeError, match="MyLinear"):
         fs.save(MyLinear(1, 1), tmp_path / "m")
     with pytest.raises(TypeError, match="model: expected a Module"):
-        fs.save({"weight": 1}, tmp_path / "m")
+        fs.save("model", tmp_path / "m")
     with pytest.raises(TypeError, match="model: expected a layer that a file can hold, got MSELoss"):
         fs.save(nn.MSELoss(), tmp_path / "m")
     assert not list(tmp_path.iterdir())
@@ -203,7 +203,7 @@ def test_a_class_of_the_users_own_is_refused_and_its_weights_can_be_kept(tmp_pat
     fs.save_state(model, tmp_path / "s")
     assert fs.load_state(other, tmp_path / "s") == ([], [])
     assert np.array_equal(other.fc.weight.numpy(), model.fc.weight.numpy())
-    with pytest.raises(ModelFileError, match="expected a file of kind model, got 'state'"):
+    with pytest.raises(ModelFileError, match="expected a file of kind model or values, got 'state'"):
         fs.load(tmp_path / "s")
     with pytest.raises(
         ModelFileError, match=r"weights of this Linear[^@]*weight: expected shape \(2, 3\), got nothing"
@@ -289,7 +289,7 @@ CHANGES = {
     "no model": (lambda d: d.pop("model"), "a layer's type and configuration at model, got None"),
     "newer": (lambda d: d.update(format=2, fastseq="9.9"), "format 1 or older.*got format 2, written by fastseq '9.9'"),
     "no format": (lambda d: d.update(format="1"), "a format number"),
-    "kind": (lambda d: d.update(kind="checkpoint"), "a file of kind model, got 'checkpoint'"),
+    "kind": (lambda d: d.update(kind="checkpoint"), "a file of kind model or values, got 'checkpoint'"),
     "shared": (lambda d: d.update(shared={"0.weight_hh_l0": "1.weight"}), "a shared array"),
     "shared with nothing": (lambda d: d.update(shared={"a": "b"}), "a shared array"),
     "shared list": (lambda d: d.update(shared=[1]), "names of shared arrays"),
