@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -56,11 +57,13 @@ class StreamPool:
     Notes
     -----
     A stream's numbers are those that `Stream` or the whole sequence at once would give, to the bit, whichever streams
-    step with it and on however many threads. A pool belongs to one Python thread at a time.
+    step with it and on however many threads. A pool belongs to one Python thread at a time: threads that share one
+    hold a lock over a step and over copying its outputs.
     """
 
     def __init__(self, model: Module, size: int) -> None:
         self._size = checks.integer("size", size, 1)
+        self._door = threading.Lock()
         self._program, self._rest = translate(model, ROWS)
         for layer in self._rest:
             if hasattr(layer, "reset"):
@@ -124,19 +127,29 @@ class StreamPool:
             If x is not numeric or ``ids`` are not integers.
         ValueError
             If a shape does not fit, a number is out of range or comes twice; no state has changed.
+        RuntimeError
+            If another thread is in the midst of a step; no state has changed.
         """
+        if not self._door.acquire(False):
+            raise RuntimeError(
+                "StreamPool: expected one thread at a time, got a step while another thread's is under way; hold a "
+                "lock over a step and over copying its outputs"
+            )
         try:
-            count = len(ids)
-            found = self._run(x, ids, self._place, 0) if count < ALONE else self._together(x, ids, count)
-        except Exception:  # not contiguous arrays of the right types: nothing has happened yet
-            x, ids = self._converted(x), self._numbers(ids)
-            count = len(ids)
-            found = self._together(x, ids, count)
-        if found != step.FINE:
-            self._settle(found, x, ids)
-        if len(self._view) != count:
-            self._view = self._outputs[:count]
-        return self._view if not self._rest else self._finished(self._view)
+            try:
+                count = len(ids)
+                found = self._run(x, ids, self._place, 0) if count < ALONE else self._together(x, ids, count)
+            except Exception:  # not contiguous arrays of the right types: nothing has happened yet
+                x, ids = self._converted(x), self._numbers(ids)
+                count = len(ids)
+                found = self._together(x, ids, count)
+            if found != step.FINE:
+                self._settle(found, x, ids)
+            if len(self._view) != count:
+                self._view = self._outputs[:count]
+            return self._view if not self._rest else self._finished(self._view)
+        finally:
+            self._door.release()
 
     def _together(self, x: np.ndarray, ids: np.ndarray, count: int) -> int:
         """Run on as many threads as it is worth."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -167,3 +168,28 @@ def test_layers_that_look_ahead_are_refused():
 def test_copies_are_refused(make):
     with pytest.raises(TypeError, match="cannot be copied or pickled"):
         pickle.dumps(make(nn.LSTM(1, 2)))
+
+
+def test_a_second_thread_in_the_midst_of_a_step_is_told(rng, monkeypatch):
+    pool = fs.StreamPool(nn.LSTM(2, 3), 4)
+    x, ids = rng.standard_normal((4, 2)).astype(F32), np.arange(4)
+    kernel, errors = pool._run, []
+
+    def other():
+        with pytest.raises(RuntimeError, match="one thread at a time") as found:
+            pool.step(x, ids)
+        errors.append(found.value)
+
+    def run(*arguments):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        return kernel(*arguments)
+
+    monkeypatch.setattr(pool, "_run", run)
+    pool.step(x, ids)
+    monkeypatch.undo()
+    assert len(errors) == 1
+    with pytest.raises(ValueError, match="ids"):
+        pool.step(x, ids + 9)
+    pool.step(x, ids)  # neither kept it closed
