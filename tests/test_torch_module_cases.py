@@ -1,7 +1,8 @@
 """PyTorch's own module cases (`module_db`), with fastseq's modules beside torch's: outputs, gradients, what is refused.
 
 Each case is a constructor call and a forward call; the fastseq module takes the same arguments and torch's state_dict.
-Differences that are meant: ``batch_first`` is True by default here, and convolutions have time before features.
+Differences that are meant: ``batch_first`` is True by default here; convolutions, pools and batch normalisation have
+time before features, and features are the last axis.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ LIMIT = {"float32": 1e-5, "float64": 1e-12}
 
 INFOS = {info.module_cls.__name__: info for info in common_modules.module_db if hasattr(nn, info.module_cls.__name__)}
 REFUSING = sorted(name for name, info in INFOS.items() if info.module_error_inputs_func)
+FEATURES_LAST = ("Conv1d", "AvgPool1d", "MaxPool1d", "BatchNorm1d", "PReLU")
 TIME_FIRST = ("RNN", "GRU", "LSTM", "MultiheadAttention", "TransformerEncoderLayer")
 
 
@@ -100,14 +102,16 @@ def results(info, case, dtype):
     ours = twin.module(cls, given)
     ours.load_state_dict(theirs.state_dict())
     arguments, others = [twin(value) for value in called.args], list(called.args)
-    if cls is torch.nn.Conv1d:
-        arguments = [x.mT for x in arguments]
+    rows = cls in (torch.nn.BatchNorm1d, torch.nn.PReLU) and others[0].ndim <= 2  # (B, F)
+    turned = cls.__name__ in FEATURES_LAST and not rows
+    if turned:
+        arguments = [x.movedim(max(0, min(1, x.ndim - 2)), -1) for x in arguments]
     if cls is torch.nn.CTCLoss:  # whose gradient in torch is only right behind log_softmax
         others[0], arguments[0] = others[0].log_softmax(-1), nn.functional.log_softmax(arguments[0], -1)
     wanted = flat(theirs(*others, **called.kwargs))
     found = flat(ours(*arguments, **{name: twin(value) for name, value in called.kwargs.items()}))
-    if cls is torch.nn.Conv1d:
-        found = [out.mT for out in found]
+    if turned:
+        found = [out.movedim(-1, max(0, min(1, out.ndim - 2))) for out in found]
     assert len(wanted) == len(found)
     rng = np.random.default_rng(0)
     pairs = {f"output {k}": pair for k, pair in enumerate(zip(wanted, found, strict=True))}

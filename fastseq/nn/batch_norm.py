@@ -81,7 +81,7 @@ class BatchNorm1d(Module):
     ) -> None:
         super().__init__()
         size = self.num_features = checks.integer("num_features", num_features, 1)
-        self.eps = checks.real("eps", eps, 0.0)
+        self.eps = checks.real("eps", eps, 0.0, open_minimum=True)
         self.momentum = None if momentum is None else checks.real("momentum", momentum, 0.0, 1.0)
         self.affine = checks.boolean("affine", affine)
         self.track_running_stats = checks.boolean("track_running_stats", track_running_stats)

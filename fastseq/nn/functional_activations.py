@@ -119,7 +119,8 @@ def prelu(input: Any, weight: Any) -> Tensor:
     -----
     He et al., "Delving Deep into Rectifiers", 2015, equation 1.
     """
-    return ops.where(array(input) > 0, input, ops.mul(input, weight))
+    slope = ops.reshape(weight, ()) if array(weight).size == 1 else weight
+    return ops.where(array(input) > 0, input, ops.mul(input, slope))
 
 
 def silu(input: Any) -> Tensor:

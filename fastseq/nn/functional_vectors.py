@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from fastseq.autograd import ops
+from fastseq.autograd.operands import array
 from fastseq.autograd.tensor import Tensor
 
 
@@ -37,5 +40,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tens
     eps
         The least length to divide by.
     """
-    lengths = (ops.clip(ops.norm(x, 2, dim), eps) for x in (x1, x2))
-    return ops.div(ops.sum(ops.mul(x1, x2), dim), ops.mul(*lengths))
+    shape = np.broadcast_shapes(array(x1).shape, array(x2).shape)
+    one, other = ops.broadcast_to(x1, shape), ops.broadcast_to(x2, shape)
+    lengths = (ops.clip(ops.norm(x, 2, dim), eps) for x in (one, other))
+    return ops.div(ops.sum(ops.mul(one, other), dim), ops.mul(*lengths))
