@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.mark.skipif(sys.platform == "win32", reason="mprotect is POSIX")
 @pytest.mark.parametrize("side", ["end", "start"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_no_kernel_leaves_its_arrays(side, dtype):
     done = subprocess.run(
         [sys.executable, "-m", "tests.encoder_runs", side, dtype], cwd=ROOT, capture_output=True, text=True

@@ -26,7 +26,7 @@ EXPECTED = {
     "transcribe_speech.py": r"BiLSTM with CTC +label error rate \d\.\d{3}, whole conversations right \d\.\d{3}",
     "translate_dates.py": r"all +[01]\.\d{3} +[01]\.\d{3}",
 }
-SLOW = {"compare_models.py", "transcribe_speech.py"}  # the former is ``fastseq compare``, which has tests of its own
+SLOW = {"classify_sentences.py", "compare_models.py", "transcribe_speech.py"}  # ``fastseq compare`` has its own tests
 WITHOUT_PICTURE = {"classify_sequences.py", "score_many.py", "stream_sensor.py"}
 
 

@@ -30,7 +30,7 @@ def test_one_element_too_far_is_seen():
 
 
 @pytest.mark.parametrize("side", ["end", "start"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_no_kernel_leaves_its_arrays(side, dtype):
     done = program(side, json.dumps(KINDS), dtype)
     assert done.returncode == 0, done.stderr

@@ -171,6 +171,7 @@ def test_another_processor_is_another_cache(monkeypatch):
     assert disk._digest() != before
 
 
+@pytest.mark.slow
 def test_processors_share_a_folder_without_disturbing_each_other(tmp_path):
     counted = """
     import numpy as np

@@ -286,7 +286,7 @@ print(*peaks)
 """
 
 
-@pytest.mark.parametrize("form", [".csv", ".parquet"])
+@pytest.mark.parametrize("form", [pytest.param(".csv", marks=pytest.mark.slow), ".parquet"])
 def test_memory_does_not_grow_with_the_file(tmp_path, form):
     """Two million rows more (96 MB as arrays) may cost 8 bytes per id and some slack, not more."""
     done = subprocess.run(
