@@ -52,6 +52,13 @@ def integer(argument: str, value: object, minimum: int | None = None, maximum: i
     return number
 
 
+def single(argument: str, value: object, minimum: int) -> int:
+    """Return an integer that may come in a tuple or list of one, as sizes of windows do, or raise like `integer`."""
+    if isinstance(value, (tuple, list)) and len(value) == 1:
+        value = value[0]
+    return integer(argument, value, minimum)
+
+
 def real(
     argument: str,
     value: object,

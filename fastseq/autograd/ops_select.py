@@ -312,6 +312,9 @@ def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     return record(np.diagonal(data, offset, first, second).copy(), (x,), (pull,))
 
 
+_diagonal = diagonal  # an argument below has its name
+
+
 def diag(x: Any, diagonal: int = 0) -> Tensor:
     """Return the square matrix with a vector on its diagonal; of a matrix, its diagonal.
 
@@ -324,7 +327,7 @@ def diag(x: Any, diagonal: int = 0) -> Tensor:
     """
     data = array(x)
     if data.ndim == 2:
-        return globals()["diagonal"](x, diagonal)
+        return _diagonal(x, diagonal)
     if data.ndim != 1:
         raise checks.value_error("input", "one or two axes", data)
     return record(np.diag(data, diagonal), (x,), (lambda g: fit(np.diagonal(g, diagonal), data.shape, data.dtype),))

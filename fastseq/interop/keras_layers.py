@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -361,11 +361,32 @@ def layer_norm(layer: Layer) -> list[Module]:
     arrays = layer.shapes(*[(None,)] * (center + scale))
     size, kind = arrays[0].shape[0], arrays[0].dtype
     found = nn.LayerNorm(size, float(eps), bias=center, dtype=kind)
-    state = {"weight": arrays[0] if scale else np.ones(size, kind)} | ({"bias": arrays[-1]} if center else {})
+    load_normalization(found, center, scale, arrays)
+    return [found]
+
+
+def load_normalization(found: Any, center: bool, scale: bool, arrays: Sequence[Any], **averages: Any) -> None:
+    """Write Keras's gamma and beta into a normalisation, whose weight is ones that do not learn without a gamma.
+
+    Parameters
+    ----------
+    found
+        The module.
+    center, scale
+        Whether there are beta and gamma.
+    arrays
+        Those of the two that there are, gamma first.
+    **averages
+        What else its state consists of.
+    """
+    state = dict(averages)
+    if found.weight is not None:
+        state["weight"] = arrays[0] if scale else np.ones_like(found.weight._data)
+    if center:
+        state["bias"] = arrays[int(scale)]
     found.load_state_dict(state)
     if not scale and found.weight is not None:
         found.weight.requires_grad = False
-    return [found]
 
 
 @maker("Conv1D")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastseq import nn
-from fastseq.interop.keras_layers import Layer, expect_steps, maker
+from fastseq.interop.keras_layers import Layer, expect_steps, load_normalization, maker
 from fastseq.nn.module import Module
 
 
@@ -51,14 +51,10 @@ def batch_norm(layer: Layer) -> list[Module]:
     found = nn.BatchNorm1d(
         size, float(eps), 1.0 - float(momentum), center or scale, bias=center, unbiased=False, dtype=kind
     )
-    state = {"running_mean": arrays[-2], "running_var": arrays[-1], "num_batches_tracked": np.array(0, np.int64)}
-    if center or scale:
-        state["weight"] = arrays[0] if scale else np.ones(size, kind)
-    if center:
-        state["bias"] = arrays[int(scale)]
-    found.load_state_dict(state)
-    if not scale and found.weight is not None:
-        found.weight.requires_grad = False
+    mean, variance = arrays[-2:]
+    load_normalization(
+        found, center, scale, arrays, running_mean=mean, running_var=variance, num_batches_tracked=np.array(0, np.int64)
+    )
     return [found]
 
 

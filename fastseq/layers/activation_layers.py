@@ -11,18 +11,10 @@ from fastseq.autograd import ops
 from fastseq.autograd.operands import array
 from fastseq.autograd.tensor import Tensor
 from fastseq.layers import activations, initializers, regularizers
-from fastseq.layers.layer import Layer
+from fastseq.layers.same_shape import SameShape
 
 
-class _Elementwise(Layer):
-    supports_masking = True
-
-    def compute_output_shape(self, *shapes: Any) -> Any:
-        """Return the shape, see `Layer.compute_output_shape`."""
-        return shapes[0]
-
-
-class ReLU(_Elementwise):
+class ReLU(SameShape):
     """Return x from ``threshold`` to ``max_value``, ``max_value`` above, negative_slope * (x - threshold) below.
 
     Parameters
@@ -59,7 +51,7 @@ class ReLU(_Elementwise):
         return found if self.max_value is None else ops.clip(found, None, self.max_value)
 
 
-class LeakyReLU(_Elementwise):
+class LeakyReLU(SameShape):
     """Return x where positive, else negative_slope * x (`nn.LeakyReLU`).
 
     Parameters
@@ -82,7 +74,7 @@ class LeakyReLU(_Elementwise):
         return nn.functional.leaky_relu(inputs, self.negative_slope)
 
 
-class ELU(_Elementwise):
+class ELU(SameShape):
     """Return x where positive, else alpha * (exp(x) - 1) (`nn.ELU`).
 
     Parameters
@@ -104,7 +96,7 @@ class ELU(_Elementwise):
         return nn.functional.elu(inputs, self.alpha)
 
 
-class PReLU(_Elementwise):
+class PReLU(SameShape):
     """Return x where positive, else alpha * x, with an alpha for each place of a row that is learnt.
 
     Parameters
@@ -154,7 +146,7 @@ class PReLU(_Elementwise):
         return nn.functional.prelu(inputs, self.alpha)
 
 
-class Softmax(_Elementwise):
+class Softmax(SameShape):
     """Return exp(x) / sum exp(x) along an axis, or several together.
 
     Parameters

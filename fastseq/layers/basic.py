@@ -13,7 +13,8 @@ from fastseq.autograd.tensor import Tensor
 from fastseq.layers import activations, initializers, regularizers
 from fastseq.layers.flow import Mask
 from fastseq.layers.layer import Layer
-from fastseq.layers.weights import stored_as
+from fastseq.layers.same_shape import SameShape
+from fastseq.layers.weights import gamma_and_beta, stored_as
 
 
 def features_of(layer: Layer, shape: Any) -> int:
@@ -113,7 +114,7 @@ class Dense(Layer):
         return (*shapes[0][:-1], self.units)
 
 
-class Activation(Layer):
+class Activation(SameShape):
     """An activation function as a layer.
 
     Parameters
@@ -125,7 +126,6 @@ class Activation(Layer):
     """
 
     arguments = ("activation",)
-    supports_masking = True
 
     def __init__(self, activation: Any, **options: Any) -> None:
         super().__init__(**options)
@@ -135,12 +135,8 @@ class Activation(Layer):
         """Return the function of the inputs."""
         return activations.apply(self.activation, inputs)
 
-    def compute_output_shape(self, *shapes: Any) -> Any:
-        """Return the shape, see `Layer.compute_output_shape`."""
-        return shapes[0]
 
-
-class Dropout(Layer):
+class Dropout(SameShape):
     """In training, set each element to 0 with probability ``rate`` and divide the others by 1 - rate.
 
     Parameters
@@ -156,7 +152,6 @@ class Dropout(Layer):
     """
 
     arguments: ClassVar[tuple[str, ...]] = ("rate", "noise_shape", "seed")
-    supports_masking = True
     _module: type[nn.Module] = nn.Dropout
 
     noisy: nn.Module
@@ -183,10 +178,6 @@ class Dropout(Layer):
         kept = nn.functional.dropout(np.ones(sizes, self.dtype), self.rate, True)
         return inputs * kept
 
-    def compute_output_shape(self, *shapes: Any) -> Any:
-        """Return the shape, see `Layer.compute_output_shape`."""
-        return shapes[0]
-
 
 class SpatialDropout1D(Dropout):
     """In training, drop whole features of a row over all its steps (`nn.VariationalDropout`).
@@ -208,7 +199,7 @@ class SpatialDropout1D(Dropout):
         super().__init__(rate, seed=seed, **options)
 
 
-class LayerNormalization(Layer):
+class LayerNormalization(SameShape):
     """Bring the last axes to mean 0 and variance 1, then scale by gamma and add beta (`nn.LayerNorm`).
 
     Parameters
@@ -231,7 +222,6 @@ class LayerNormalization(Layer):
         "axis", "epsilon", "center", "scale", "beta_initializer", "gamma_initializer", "beta_regularizer",
         "gamma_regularizer",
     )  # fmt: skip
-    supports_masking = True
 
     norm: nn.LayerNorm
 
@@ -268,21 +258,11 @@ class LayerNormalization(Layer):
             raise checks.value_error(f"{self.name}: input shape", "known sizes of the axes to normalise", f"{sizes}")
         affine = self.scale or self.center
         norm = self.norm = nn.LayerNorm(sizes, self.epsilon, affine, self.center, dtype=self.dtype)
-        self.weights_built = []
-        if norm.weight is not None and self.scale:
-            self.weights_built.append(stored_as("gamma", norm.weight, self.gamma_initializer, self.gamma_regularizer))
-        elif norm.weight is not None:
-            norm.weight.requires_grad = False  # ones, and no weight of Keras's
-        if norm.bias is not None:
-            self.weights_built.append(stored_as("beta", norm.bias, self.beta_initializer, self.beta_regularizer))
+        self.weights_built = gamma_and_beta(self, norm)
 
     def call(self, inputs: Any) -> Tensor:
         """Return the normalised inputs."""
         return self.norm(inputs)
-
-    def compute_output_shape(self, *shapes: Any) -> Any:
-        """Return the shape, see `Layer.compute_output_shape`."""
-        return shapes[0]
 
 
 class Embedding(Layer):
@@ -354,7 +334,7 @@ class Embedding(Layer):
         return (*shapes[0], self.output_dim)
 
 
-class Masking(Layer):
+class Masking(SameShape):
     """Steps whose features all equal a value do not count for the layers that come next.
 
     Parameters
@@ -366,7 +346,6 @@ class Masking(Layer):
     """
 
     arguments = ("mask_value",)
-    supports_masking = True
 
     def __init__(self, mask_value: float = 0.0, **options: Any) -> None:
         super().__init__(**options)
@@ -380,7 +359,3 @@ class Masking(Layer):
     def call(self, inputs: Any) -> Tensor:
         """Return the inputs, zeros at steps that do not count."""
         return ops.where(self.compute_mask(inputs)[..., None], inputs, array(inputs).dtype.type(0))
-
-    def compute_output_shape(self, *shapes: Any) -> Any:
-        """Return the shape, see `Layer.compute_output_shape`."""
-        return shapes[0]

@@ -12,11 +12,11 @@ from fastseq.autograd import ops
 from fastseq.autograd.operands import array
 from fastseq.autograd.tensor import Tensor
 from fastseq.layers import initializers, regularizers
-from fastseq.layers.layer import Layer
-from fastseq.layers.weights import Weight, stored_as
+from fastseq.layers.same_shape import SameShape
+from fastseq.layers.weights import Weight, gamma_and_beta
 
 
-class BatchNormalization(Layer):
+class BatchNormalization(SameShape):
     """Bring each feature to mean 0 and variance 1, then scale by gamma and add beta (`nn.BatchNorm1d`).
 
     In training mean and variance are those of the batch, over the steps that count, and moving averages of them are
@@ -44,7 +44,6 @@ class BatchNormalization(Layer):
         "axis", "momentum", "epsilon", "center", "scale", "beta_initializer", "gamma_initializer",
         "moving_mean_initializer", "moving_variance_initializer", "beta_regularizer", "gamma_regularizer",
     )  # fmt: skip
-    supports_masking = True
 
     norm: nn.BatchNorm1d
 
@@ -67,7 +66,7 @@ class BatchNormalization(Layer):
         given = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
         self.axis = checks.integer("axis", given)
         self.momentum = checks.real("momentum", momentum, 0.0, 1.0)
-        self.epsilon = checks.real("epsilon", epsilon, 0.0)
+        self.epsilon = checks.real("epsilon", epsilon, 0.0, open_minimum=True)
         self.center = checks.boolean("center", center)
         self.scale = checks.boolean("scale", scale)
         self.beta_initializer = initializers.get("beta_initializer", beta_initializer)
@@ -89,14 +88,8 @@ class BatchNormalization(Layer):
             int(size), self.epsilon, 1.0 - self.momentum, self.scale or self.center, bias=self.center, unbiased=False,
             dtype=self.dtype,
         )  # fmt: skip
-        self.weights_built = []
-        if norm.weight is not None and self.scale:
-            self.weights_built.append(stored_as("gamma", norm.weight, self.gamma_initializer, self.gamma_regularizer))
-        elif norm.weight is not None:
-            norm.weight.requires_grad = False  # ones, and no weight of Keras's
-        if norm.bias is not None:
-            self.weights_built.append(stored_as("beta", norm.bias, self.beta_initializer, self.beta_regularizer))
-        self.weights_built += [
+        self.weights_built = [
+            *gamma_and_beta(self, norm),
             _average("moving_mean", norm, "running_mean", self.moving_mean_initializer),
             _average("moving_variance", norm, "running_var", self.moving_variance_initializer),
         ]
@@ -130,10 +123,6 @@ class BatchNormalization(Layer):
         rows = ops.reshape(turned, (-1, turned.shape[-1]))
         found = ops.reshape(self.norm(rows, counted=counted), turned.shape)
         return found if turned is inputs else ops.swapaxes(found, self.axis, inputs.ndim - 1)
-
-    def compute_output_shape(self, *shapes: Any) -> Any:
-        """Return the shape, see `Layer.compute_output_shape`."""
-        return shapes[0]
 
 
 def _average(label: str, norm: nn.BatchNorm1d, name: str, initializer: Callable[..., Any]) -> Weight:

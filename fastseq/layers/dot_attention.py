@@ -15,8 +15,8 @@ from fastseq.layers.flow import Mask, as_mask
 from fastseq.layers.layer import Layer
 from fastseq.layers.merging import Merge
 
-#: The longest that a normalised vector is made: 1 over Keras's epsilon.
-_LONGEST = 1e7
+#: Keras's least length to divide by.
+_EPSILON = 1e-7
 
 
 class Dot(Merge):
@@ -69,7 +69,7 @@ class Dot(Merge):
         one, two = inputs
         first, second = self._places([one.shape, two.shape])
         if self.normalize:
-            one, two = _unit(one, first), _unit(two, second)
+            one, two = (nn.functional.normalize(x, dim=k, eps=_EPSILON) for x, k in ((one, first), (two, second)))
         ahead = [k for k in range(one.ndim) if k != first]
         behind = [k for k in range(1, two.ndim) if k != second]
         shape = [one.shape[k] for k in ahead] + [two.shape[k] for k in behind]
@@ -88,12 +88,6 @@ class Dot(Merge):
         del one[first], two[second]
         found = one + two[1:]
         return tuple(found if len(found) > 1 else [*found, 1])
-
-
-def _unit(x: Tensor, axis: int) -> Tensor:
-    """Return x with vectors of length 1 along an axis."""
-    length = ops.sqrt(ops.sum(ops.square(x), axis, keepdims=True))
-    return ops.mul(x, ops.minimum(ops.div(x.dtype.type(1), length), x.dtype.type(_LONGEST)))
 
 
 class Attention(Layer):

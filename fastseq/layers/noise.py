@@ -9,11 +9,11 @@ from fastseq import checks
 from fastseq.autograd import ops
 from fastseq.autograd.tensor import Tensor
 from fastseq.layers.basic import seeded
-from fastseq.layers.layer import Layer
+from fastseq.layers.same_shape import SameShape
 from fastseq.nn import init
 
 
-class GaussianNoise(Layer):
+class GaussianNoise(SameShape):
     """In training, add normal numbers of mean 0.
 
     Parameters
@@ -27,7 +27,6 @@ class GaussianNoise(Layer):
     """
 
     arguments: ClassVar[tuple[str, ...]] = ("stddev", "seed")
-    supports_masking = True
 
     def __init__(self, stddev: float, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -41,12 +40,8 @@ class GaussianNoise(Layer):
         noise = init.generator().standard_normal(inputs.shape, self.dtype)
         return ops.add(inputs, noise * self.dtype.type(self.stddev))
 
-    def compute_output_shape(self, *shapes: Any) -> Any:
-        """Return the shape, see `Layer.compute_output_shape`."""
-        return shapes[0]
 
-
-class GaussianDropout(Layer):
+class GaussianDropout(SameShape):
     """In training, multiply by normal numbers of mean 1 and variance rate / (1 - rate).
 
     Parameters
@@ -60,7 +55,6 @@ class GaussianDropout(Layer):
     """
 
     arguments: ClassVar[tuple[str, ...]] = ("rate", "seed")
-    supports_masking = True
 
     def __init__(self, rate: float, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -73,7 +67,3 @@ class GaussianDropout(Layer):
             return inputs  # type: ignore[no-any-return]
         noise = init.generator().standard_normal(inputs.shape, self.dtype)
         return ops.mul(inputs, 1 + noise * self.dtype.type(math.sqrt(self.rate / (1.0 - self.rate))))
-
-    def compute_output_shape(self, *shapes: Any) -> Any:
-        """Return the shape, see `Layer.compute_output_shape`."""
-        return shapes[0]

@@ -10,7 +10,6 @@ from fastseq import checks
 from fastseq.autograd import ops
 from fastseq.autograd.tensor import Tensor
 from fastseq.layers.layer import Layer
-from fastseq.layers.steps import single
 
 
 def _ends(argument: str, value: Any) -> tuple[int, int]:
@@ -85,7 +84,7 @@ class UpSampling1D(_Steps):
 
     def __init__(self, size: int = 2, **options: Any) -> None:
         super().__init__(**options)
-        self.size = single("size", size)
+        self.size = checks.single("size", size, 1)
 
     def _count(self, steps: int) -> int:
         return steps * self.size

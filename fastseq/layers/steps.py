@@ -16,21 +16,6 @@ from fastseq.layers.layer import Layer
 from fastseq.layers.weights import stored_as
 
 
-def single(argument: str, value: Any) -> int:
-    """Return a size that may come in a tuple of one.
-
-    Parameters
-    ----------
-    argument
-        The name to use in messages.
-    value
-        An integer of at least 1, alone or in a tuple or list.
-    """
-    if isinstance(value, (tuple, list)) and len(value) == 1:
-        value = value[0]
-    return checks.integer(argument, value, 1)
-
-
 class Conv1D(Layer):
     """Convolution over time by `nn.Conv1d`: (B, T, F) becomes (B, T', filters).
 
@@ -88,10 +73,10 @@ class Conv1D(Layer):
     ) -> None:
         super().__init__(**options)
         self.filters = checks.integer("filters", filters, 1)
-        self.kernel_size = single("kernel_size", kernel_size)
-        self.strides = single("strides", strides)
+        self.kernel_size = checks.single("kernel_size", kernel_size, 1)
+        self.strides = checks.single("strides", strides, 1)
         self.padding = checks.choice("padding", padding, ("valid", "same", "causal"))
-        self.dilation_rate = single("dilation_rate", dilation_rate)
+        self.dilation_rate = checks.single("dilation_rate", dilation_rate, 1)
         self.groups = checks.integer("groups", groups, 1)
         self.activation = activations.name_of("activation", activation)
         self.use_bias = checks.boolean("use_bias", use_bias)

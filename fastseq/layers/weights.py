@@ -146,3 +146,23 @@ def stored_as(
     found = Weight(name, [parameter], read, write, initializer, regularizer)
     found.tensor = lambda: ops.reshape(ops.permute(parameter, order), final)
     return found
+
+
+def gamma_and_beta(layer: Any, norm: Any) -> list[Weight]:
+    """Return the weights that scale and shift what a normalisation gives.
+
+    Parameters
+    ----------
+    layer
+        Keras's: whether it has a ``scale``, initialisers and regularisers.
+    norm
+        The module, whose weight is ones that do not learn where only beta is wanted.
+    """
+    found = []
+    if norm.weight is not None and layer.scale:
+        found.append(stored_as("gamma", norm.weight, layer.gamma_initializer, layer.gamma_regularizer))
+    elif norm.weight is not None:
+        norm.weight.requires_grad = False  # ones, and no weight of Keras's
+    if norm.bias is not None:
+        found.append(stored_as("beta", norm.bias, layer.beta_initializer, layer.beta_regularizer))
+    return found

@@ -7,7 +7,7 @@ from typing import Any
 from fastseq import checks, nn
 from fastseq.autograd.tensor import Tensor
 from fastseq.layers.layer import Layer
-from fastseq.layers.steps import single
+from fastseq.nn.window_pooling import WindowPool
 
 
 class MaxPooling1D(Layer):
@@ -27,20 +27,17 @@ class MaxPooling1D(Layer):
 
     arguments = ("pool_size", "strides", "padding")
 
-    pool: nn.Module
+    pool: WindowPool
 
     def __init__(self, pool_size: int = 2, strides: Any = None, padding: str = "valid", **options: Any) -> None:
         super().__init__(**options)
-        self.pool_size = single("pool_size", pool_size)
-        self.strides = self.pool_size if strides is None else single("strides", strides)
+        self.pool_size = checks.single("pool_size", pool_size, 1)
+        self.strides = self.pool_size if strides is None else checks.single("strides", strides, 1)
         self.padding = checks.choice("padding", padding.lower() if isinstance(padding, str) else padding,
                                      ("valid", "same"))  # fmt: skip
-
-    def build(self, input_shape: Any) -> None:
-        """Make the module, see `Layer.build`."""
         self.pool = self._module(0 if self.padding == "valid" else "same")
 
-    def _module(self, padding: Any) -> nn.Module:
+    def _module(self, padding: Any) -> WindowPool:
         return nn.MaxPool1d(self.pool_size, self.strides, padding)
 
     def call(self, inputs: Any) -> Tensor:
@@ -56,10 +53,10 @@ class MaxPooling1D(Layer):
             raise checks.value_error(f"{self.name}: input shape", "(rows, steps, features)", f"{shapes[0]}")
         rows, steps, features = shapes[0]
         if steps is not None:
-            short = 0 if self.padding == "same" else self.pool_size - 1
-            if steps <= short:
-                raise checks.value_error(f"{self.name}: input shape", f"at least {short + 1} steps", f"{shapes[0]}")
-            steps = -(-(steps - short) // self.strides)
+            least = 1 if self.padding == "same" else self.pool_size
+            if steps < least:
+                raise checks.value_error(f"{self.name}: input shape", f"at least {least} steps", f"{shapes[0]}")
+            steps = int(self.pool.output_lengths(steps))
         return (rows, steps, features)
 
 
@@ -78,8 +75,5 @@ class AveragePooling1D(MaxPooling1D):
         See `Layer`.
     """
 
-    def __init__(self, pool_size: int = 2, strides: Any = None, padding: str = "valid", **options: Any) -> None:
-        super().__init__(pool_size, strides, padding, **options)
-
-    def _module(self, padding: Any) -> nn.Module:
+    def _module(self, padding: Any) -> WindowPool:
         return nn.AvgPool1d(self.pool_size, self.strides, padding, count_include_pad=False)

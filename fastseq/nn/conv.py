@@ -19,23 +19,6 @@ from fastseq.nn.tokens import as_given, batched, lone_length
 MODES = ("zeros", "reflect", "replicate", "circular")
 
 
-def one_of(name: str, value: Any, minimum: int) -> int:
-    """Return an integer that may come in a tuple of one, as PyTorch's sizes do.
-
-    Parameters
-    ----------
-    name
-        The argument's name.
-    value
-        What was given.
-    minimum
-        The smallest that is allowed.
-    """
-    if isinstance(value, (tuple, list)) and len(value) == 1:
-        value = value[0]
-    return checks.integer(name, value, minimum)
-
-
 class Conv1d(Module):
     """Convolution over time: rows (B, T, F) become (B, T', O).
 
@@ -108,9 +91,9 @@ class Conv1d(Module):
         super().__init__()
         self.in_channels = checks.integer("in_channels", in_channels, 1)
         self.out_channels = checks.integer("out_channels", out_channels, 1)
-        self.kernel_size = one_of("kernel_size", kernel_size, 1)
-        self.stride = one_of("stride", stride, 1)
-        self.dilation = one_of("dilation", dilation, 1)
+        self.kernel_size = checks.single("kernel_size", kernel_size, 1)
+        self.stride = checks.single("stride", stride, 1)
+        self.dilation = checks.single("dilation", dilation, 1)
         self.groups = checks.integer("groups", groups, 1)
         for name, size in (("in_channels", self.in_channels), ("out_channels", self.out_channels)):
             if size % self.groups:
@@ -123,7 +106,7 @@ class Conv1d(Module):
             if self.padding == "same" and self.stride > 1:
                 raise checks.value_error("padding", "'same' with stride 1 only", f"stride {self.stride}")
         else:
-            self.padding = one_of("padding", padding, 0)
+            self.padding = checks.single("padding", padding, 0)
         if self.causal and self.padding not in (0, "valid"):
             raise checks.value_error("padding", "0 for a causal layer, whose zeros all come first", padding)
         if self.causal and self.padding_mode != "zeros":

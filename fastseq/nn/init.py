@@ -254,6 +254,11 @@ def xavier_normal_(tensor: T, gain: float = 1.0) -> T:
     return _fill(tensor, lambda shape: generator().normal(0.0, std, shape))
 
 
+def _fan(tensor: Tensor | NDArray, mode: str) -> int:
+    """Return the fan that a mode names."""
+    return _fans(tensor)[0 if checks.choice("mode", mode, ("fan_in", "fan_out")) == "fan_in" else 1]
+
+
 def kaiming_uniform_(tensor: T, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> T:
     """Fill from U(-b, b) with b = gain * sqrt(3 / fan).
 
@@ -277,7 +282,7 @@ def kaiming_uniform_(tensor: T, a: float = 0.0, mode: str = "fan_in", nonlineari
     -----
     He et al. (2015), "Delving Deep into Rectifiers", eq. 10 and 15.
     """
-    fan = _fans(tensor)[0 if checks.choice("mode", mode, ("fan_in", "fan_out")) == "fan_in" else 1]
+    fan = _fan(tensor, mode)
     bound = calculate_gain(nonlinearity, a) * math.sqrt(3.0 / max(fan, 1))
     return _fill(tensor, lambda shape: generator().uniform(-bound, bound, shape))
 
@@ -301,7 +306,7 @@ def kaiming_normal_(tensor: T, a: float = 0.0, mode: str = "fan_in", nonlinearit
     Tensor or ndarray
         The tensor given.
     """
-    fan = _fans(tensor)[0 if checks.choice("mode", mode, ("fan_in", "fan_out")) == "fan_in" else 1]
+    fan = _fan(tensor, mode)
     std = calculate_gain(nonlinearity, a) / math.sqrt(max(fan, 1))
     return _fill(tensor, lambda shape: generator().normal(0.0, std, shape))
 

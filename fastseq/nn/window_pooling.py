@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from fastseq import checks
 from fastseq.autograd.operands import array
 from fastseq.autograd.tensor import Tensor, record
-from fastseq.nn.conv import one_of
 from fastseq.nn.module import Module
 from fastseq.nn.tokens import as_given, batched, lone_length
 
@@ -40,16 +39,16 @@ class WindowPool(Module):
 
     def __init__(self, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> None:
         super().__init__()
-        self.kernel_size = one_of("kernel_size", kernel_size, 1)
-        self.stride = self.kernel_size if stride is None else one_of("stride", stride, 1)
+        self.kernel_size = checks.single("kernel_size", kernel_size, 1)
+        self.stride = self.kernel_size if stride is None else checks.single("stride", stride, 1)
         self.padding: int | str
         if isinstance(padding, str):
             self.padding = checks.choice("padding", padding, ("same",))
         else:
-            self.padding = one_of("padding", padding, 0)
+            self.padding = checks.single("padding", padding, 0)
             if self.padding > self.kernel_size // 2:
                 raise checks.value_error("padding", f"at most half of kernel_size = {self.kernel_size}", padding)
-        self.dilation = one_of("dilation", dilation, 1)
+        self.dilation = checks.single("dilation", dilation, 1)
         self.ceil_mode = checks.boolean("ceil_mode", ceil_mode)
 
     @property
