@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 TASK = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64)
-LOOP = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+LOOP = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 
 class TaskOrder:
@@ -25,16 +25,18 @@ class TaskOrder:
         self.met: list[str] = []
         self._bytes: list[np.ndarray] = []
         self._loop = LOOP(self._run)  # kept alive: compiled code calls it
-        self._address = ctypes.cast(self._loop, ctypes.c_void_p).value
+        self._numbers = np.array(
+            [ctypes.cast(self._loop, ctypes.c_void_p).value, 1]
+        )  # as `fastseq.jit.threads` has them
 
     def __call__(self, function: Callable[..., Any], work: float, *arguments: Any) -> Any:
         arrays = {a.ctypes.data: a for a in arguments if isinstance(a, np.ndarray) and a.size and a.flags.writeable}
         self._bytes = [array.reshape(-1).view(np.uint8) for array in arrays.values()]
-        result = function(*arguments, self._address)
+        result = function(*arguments, self._numbers.ctypes.data)
         assert not self.met, self.met
         return result
 
-    def _run(self, task: int, block: int, count: int) -> None:
+    def _run(self, task: int, block: int, count: int, workers: int) -> None:
         call, self.most = TASK(task), max(self.most, count)
         written = [np.zeros(one.size, bool) for one in self._bytes]
         for number in self.rng.permutation(count):

@@ -48,7 +48,7 @@ def noise_of(p: float, generator: np.random.Generator) -> Noise | None:
     checks.real("p", p, 0.0, 1.0)
     if p == 0:
         return None
-    key_0, key_1 = (int(key) for key in generator.integers(0, 2**32, 2))
+    key_0, key_1 = int(generator.integers(0, 2**32)), int(generator.integers(0, 2**32))  # sooner than two at once
     return Noise(key_0, key_1, min(round(p * 2**32), 2**32 - 1), 1 / (1 - p) if p < 1 else 0.0)
 
 

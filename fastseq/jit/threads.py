@@ -5,8 +5,9 @@ A kernel hands it a *task*, a piece of which each call does one share of the wor
 
     share(launcher, count, task, (weights, x, out))         task(i, weights, x, out) for i in 0 .. count - 1
 
-``launcher`` is the address of that loop, or 0: then the calls follow one another right there. So a kernel is compiled
-once, not once for each way to run it, and all ways run the same machine code.
+``launcher`` is the address of two numbers, that loop's address and how many threads it may use, or 0: then the calls
+follow one another right there. So a kernel is compiled once, not once for each way to run it, and all ways run the same
+machine code.
 
 Which way is taken never changes a bit of a result (see `fastseq.sequence`), so the choice is free: in order for work
 too small to share, in a forked child (the parent's worker threads do not exist there), where the threading layer
@@ -22,6 +23,7 @@ from time import perf_counter
 from typing import Any
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import prange, types
 from numba.core import cgutils
@@ -51,7 +53,24 @@ def _call_task(typing_context, task, block, index):
     return types.void(types.int64, types.int64, types.int64), codegen
 
 
-def _spread(task: int, block: int, count: int) -> None:
+@intrinsic
+def _use_threads(typing_context, count):
+    """Set how many threads the parallel loops of this Python thread take.
+
+    As ``numba.set_num_threads`` does, which takes two locks each time, and a tenth of a short kernel's time.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        form = ir.FunctionType(ir.VoidType(), [I32])
+        function = cgutils.get_or_insert_function(builder.module, form, "set_num_threads")
+        builder.call(function, [builder.trunc(arguments[0], I32)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+def _spread(task: int, block: int, count: int, workers: int) -> None:
+    _use_threads(workers)
     for index in prange(count):
         _call_task(task, block, index)
 
@@ -79,9 +98,11 @@ def share(typing_context, launcher, count, task, arguments):
         several = builder.icmp_signed("!=", launcher, ir.Constant(I64, 0))
         with builder.if_else(several) as (on_threads, in_order):
             with on_threads:
-                loop = ir.FunctionType(ir.VoidType(), [I64, I64, I64]).as_pointer()
+                loop = ir.FunctionType(ir.VoidType(), [I64, I64, I64, I64]).as_pointer()
+                given = builder.inttoptr(launcher, I64.as_pointer())
+                at, workers = builder.load(given), builder.load(builder.gep(given, [ir.Constant(I64, 1)]))
                 address, where = builder.ptrtoint(entry, I64), builder.ptrtoint(flat, I64)
-                builder.call(builder.inttoptr(launcher, loop), [address, where, count])
+                builder.call(builder.inttoptr(at, loop), [address, where, count, workers])
             with in_order, cgutils.for_range(builder, count) as loop:
                 builder.call(entry, [flat, loop.index])
         return context.get_dummy_value()
@@ -109,10 +130,11 @@ class _Threads:
 
     def __init__(self) -> None:
         self.count = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+        self._numbers = np.array([0, self.count])
         self.forked = False
         self.crowding = Crowding()
         self._used = self._reentrant = False
-        self._launcher = 0
+        self._launcher = int(self._numbers.ctypes.data)
         self._loop: Any = None
         self._door = threading.Lock()
         if hasattr(os, "register_at_fork"):
@@ -122,13 +144,18 @@ class _Threads:
         self.forked = self.forked or self._used
         self._door = threading.Lock()
 
+    def use(self, count: int) -> None:
+        """Let kernels use ``count`` threads."""
+        self.count = self._numbers[1] = count
+
     def launcher(self) -> int:
-        """Return the address of the parallel loop."""
-        if not self._launcher:
-            signature = (types.int64,) * 3
+        """Return what `share` wants to share among threads."""
+        if self._loop is None:
+            numba.set_num_threads(self.count)  # the threads, and the names that the loop is linked to
+            signature = (types.int64,) * 4
             overload = compiled(_spread, signature, "fastseq.jit.threads.spread", parallel=True).overloads[signature]
             self._loop = overload  # keeps the code alive
-            self._launcher = overload.library.get_pointer_to_function(overload.fndesc.llvm_cfunc_wrapper_name)
+            self._numbers[0] = overload.library.get_pointer_to_function(overload.fndesc.llvm_cfunc_wrapper_name)
         return self._launcher
 
     def run(self, function: Callable[..., Any], work: float, arguments: tuple[Any, ...]) -> Any:
@@ -137,16 +164,13 @@ class _Threads:
         if self.crowding.alone(begin):
             return function(*arguments, 0)
         if self._reentrant and not self.forked:
-            numba.set_num_threads(self.count)
             result = function(*arguments, self._launcher)
             self.crowding.note(id(function), work, begin, perf_counter())
             return result
         if self.forked or not self._door.acquire(blocking=False):
             return function(*arguments, 0)
         try:
-            launcher = self.launcher()
-            numba.set_num_threads(self.count)
-            result = function(*arguments, launcher)
+            result = function(*arguments, self.launcher())
             self._used = True
             self._reentrant = numba.threading_layer() in ("omp", "tbb")
             return result
@@ -171,7 +195,7 @@ def set_num_threads(count: int) -> None:
         If it is not an integer in that range.
     """
     threads.crowding.forget()
-    threads.count = checks.integer("count", count, 1, int(numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    threads.use(checks.integer("count", count, 1, int(numba.config.NUMBA_NUM_THREADS)))  # type: ignore[attr-defined]
 
 
 def get_num_threads() -> int:
