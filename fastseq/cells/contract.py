@@ -29,7 +29,7 @@ class Shape(NamedTuple):
     that take one with h likewise. ``group`` is the number of blocks of units whose slots stand in one panel,
     ``vectors`` that of further weights which each unit has. A second product in a step is a part of slot
     ``second_slot``, or h itself if that is `PROJECTED`; there is none if it is -1. ``standards`` is the number of runs
-    of slots that are standardised.
+    of slots that are standardised, ``early`` 1 for a cell whose step has two parts.
     """
 
     slots: int
@@ -42,6 +42,7 @@ class Shape(NamedTuple):
     vectors: int
     second_slot: int
     standards: int
+    early: int
 
 
 class CellSpec(NamedTuple):
@@ -59,6 +60,10 @@ class CellSpec(NamedTuple):
     ``standardized`` are runs of neighbouring slots which are brought to mean 0 and variance 1, over all units of a row
     and all slots of the run, before the cell sees them. A last run of one slot without a product is made of the other
     slots by the cell's `made` before that. A name that ``vectors`` repeats is one parameter of so many blocks.
+
+    ``early`` says that the step is in two parts, too: `activate` makes what depends on the slots alone, `complete` the
+    rest. Done for some rows after one another, the chains of operations that wait for one another are half as long, and
+    the processor has twice as many of them in flight.
     """
 
     slots: tuple[str, ...]
@@ -68,6 +73,7 @@ class CellSpec(NamedTuple):
     vectors: tuple[str, ...] = ()
     second: str = ""
     standardized: tuple[tuple[str, ...], ...] = ()
+    early: bool = False
 
     @property
     def input_rows(self) -> tuple[str, ...]:
@@ -109,7 +115,7 @@ class CellSpec(NamedTuple):
         return Shape(
             count, len(self.memories), firsts[0], len(self.input_rows), firsts[1], len(self.own_rows),
             max(1, TILE_VECTORS // count) if whole and not self.vectors and not self.waits else 1, len(self.vectors),
-            second, len(self.standardized),
+            second, len(self.standardized), int(self.early),
         )  # fmt: skip
 
     @property
@@ -136,28 +142,36 @@ def define(
     operand_backward: Callable[..., Any] | None = None,
     made: Callable[..., Any] | None = None,
     made_backward: Callable[..., Any] | None = None,
+    activate: Callable[..., Any] | None = None,
+    complete: Callable[..., Any] | None = None,
 ) -> None:
     """Register a cell's functions under its weights type: `step` and `step_backward`.
 
     A cell without vectors leaves them out: of the arguments, and of what ``step_backward`` returns. One whose second
     product is a part of a slot also has `operand` and `operand_backward`; one that standardises, `made` and
-    `made_backward`.
+    `made_backward`; one whose step is in two parts, `activate` and `complete`, and no vectors.
     """
     spec: CellSpec = weights.spec
+    assert (activate is None) == (complete is None) == (not spec.early)
+    assert not (spec.early and (spec.vectors or spec.waits))
     assert (operand is None) == (operand_backward is None) == (spec.second not in spec.slots)
     assert (made is None) == (made_backward is None) == (not spec.standardized)
     assert spec.second not in spec.slots or spec.state_rows == spec.input_rows
     step, step_backward = shared(step), shared(step_backward)
+    rest = step if complete is None else shared(complete)
     if not spec.vectors:
-        step, step_backward = _without_vectors(weights.__name__, step, step_backward)
+        step, rest, step_backward = _without_vectors(weights.__name__, step, rest, step_backward)
     _cells[weights] = {
         "step": step,
+        "complete": rest,
         "step_backward": step_backward,
         "vector_pattern": _constant(f"{weights.__name__}_vectors", (0,) * len(spec.vectors)),
         "slot_pattern": _constant(f"{weights.__name__}_slots", (0,) * len(spec.slots)),
         "memory_pattern": _constant(f"{weights.__name__}_memories", (0,) * len(spec.memories)),
         "shape_of": _constant(f"{weights.__name__}_shape", spec.shape),
     }
+    if activate is not None:
+        _cells[weights]["activate"] = shared(activate)
     if operand is not None and operand_backward is not None:
         _cells[weights] |= {"operand": shared(operand), "operand_backward": shared(operand_backward)}
     if made is not None and made_backward is not None:
@@ -204,26 +218,35 @@ def _constant(name: str, value: Any) -> Callable[..., Any]:
     return constant
 
 
-def _without_vectors(name: str, step: Any, step_backward: Any) -> tuple[Any, Any]:
+def _without_vectors(name: str, step: Any, complete: Any, step_backward: Any) -> tuple[Any, Any, Any]:
     """Return the functions of a cell without vectors as drivers call them."""
 
     def forth(weights, slots, h, memory, vectors):
         return step(weights, slots, h, memory)
 
+    def rest(weights, slots, h, memory, vectors):
+        return complete(weights, slots, h, memory)
+
     def back(weights, gates, h, memory, d_h, d_memory, vectors):
         d_slots, d_before, d_memory_before = step_backward(weights, gates, h, memory, d_h, d_memory)
         return d_slots, d_before, d_memory_before, ()
 
-    for function in (forth, back):
+    for function in (forth, rest, back):
         function.__name__ = function.__qualname__ = f"{name}_{function.__name__}"
-    return shared(forth), shared(back)
+    return shared(forth), shared(rest), shared(back)
 
 
-def _of(weights: Any, name: str) -> Callable[..., Any] | None:
-    cell = _cells.get(getattr(weights, "instance_class", type(weights)))
-    return None if cell is None else cell.get(name)
+def _by_weights(function: Any) -> Any:
+    """Let drivers call a function of the weights: they get what the cell has under its name."""
+
+    @overload(function, jit_options=PIECE, strict=False)
+    def choose(weights, *arguments):
+        return _cells.get(getattr(weights, "instance_class", type(weights)), {}).get(function.__name__)
+
+    return function
 
 
+@_by_weights
 def step(weights, slots, h, memory, vectors=()):
     """Advance one step.
 
@@ -248,6 +271,46 @@ def step(weights, slots, h, memory, vectors=()):
     return _cells[type(weights)]["step"](weights, slots, h, memory, vectors)
 
 
+@_by_weights
+def activate(weights, slots):
+    """Return slots with those gates in their places that nothing else decides: the first part of an early cell's step.
+
+    Parameters
+    ----------
+    weights
+        The cell's weights; their type says which cell.
+    slots
+        Tuple of S pre-activations.
+    """
+    return _cells[type(weights)]["activate"](weights, slots)
+
+
+@_by_weights
+def complete(weights, slots, h, memory, vectors=()):
+    """Advance one step from what `activate` returned; of a cell that is not early: `step`.
+
+    Parameters
+    ----------
+    weights
+        The cell's weights; their type says which cell.
+    slots
+        Tuple of S.
+    h
+        State h before the step.
+    memory
+        Tuple of the other states before the step.
+    vectors
+        Tuple of the parameters with one number per unit.
+
+    Returns
+    -------
+    tuple
+        As from `step`.
+    """
+    return _cells[type(weights)]["complete"](weights, slots, h, memory, vectors)
+
+
+@_by_weights
 def step_backward(weights, gates, h, memory, d_h, d_memory, vectors=()):
     """Go back one step.
 
@@ -277,6 +340,7 @@ def step_backward(weights, gates, h, memory, d_h, d_memory, vectors=()):
     return _cells[type(weights)]["step_backward"](weights, gates, h, memory, d_h, d_memory, vectors)
 
 
+@_by_weights
 def operand(weights, slots, h):
     """Return what takes part in the second product.
 
@@ -292,6 +356,7 @@ def operand(weights, slots, h):
     return _cells[type(weights)]["operand"](weights, slots, h)
 
 
+@_by_weights
 def operand_backward(weights, d_slots, h, d_operand):
     """Go back through `operand`.
 
@@ -315,6 +380,7 @@ def operand_backward(weights, d_slots, h, d_operand):
     return _cells[type(weights)]["operand_backward"](weights, d_slots, h, d_operand)
 
 
+@_by_weights
 def made(weights, slots, memory, vectors):
     """Return the last slot of a cell that standardises, before it is standardised.
 
@@ -332,6 +398,7 @@ def made(weights, slots, memory, vectors):
     return _cells[type(weights)]["made"](weights, slots, memory, vectors)
 
 
+@_by_weights
 def made_backward(weights, gates, d_slots, memory, d_memory, vectors, d_vectors):
     """Go back through `made`, behind `step_backward`.
 
@@ -360,81 +427,31 @@ def made_backward(weights, gates, d_slots, memory, d_memory, vectors, d_vectors)
     return _cells[type(weights)]["made_backward"](weights, gates, d_slots, memory, d_memory, vectors, d_vectors)
 
 
+@_by_weights
 def runs_of(weights):
     """Return the standardised runs: a tuple of first slots and numbers of slots."""
     return _cells[type(weights)]["runs_of"](weights)
 
 
+@_by_weights
 def slot_pattern(weights):
     """Return a tuple with as many entries as the cell has slots."""
     return _cells[type(weights)]["slot_pattern"](weights)
 
 
+@_by_weights
 def memory_pattern(weights):
     """Return a tuple with as many entries as the cell has states beside h."""
     return _cells[type(weights)]["memory_pattern"](weights)
 
 
+@_by_weights
 def vector_pattern(weights):
     """Return a tuple with as many entries as the cell has vectors."""
     return _cells[type(weights)]["vector_pattern"](weights)
 
 
+@_by_weights
 def shape_of(weights):
     """Return the cell's `Shape`."""
     return _cells[type(weights)]["shape_of"](weights)
-
-
-@overload(step, jit_options=PIECE)
-def _step(weights, slots, h, memory, vectors):
-    return _of(weights, "step")
-
-
-@overload(step_backward, jit_options=PIECE)
-def _step_backward(weights, gates, h, memory, d_h, d_memory, vectors):
-    return _of(weights, "step_backward")
-
-
-@overload(operand, jit_options=PIECE)
-def _operand(weights, slots, h):
-    return _of(weights, "operand")
-
-
-@overload(operand_backward, jit_options=PIECE)
-def _operand_backward(weights, d_slots, h, d_operand):
-    return _of(weights, "operand_backward")
-
-
-@overload(made, jit_options=PIECE)
-def _made(weights, slots, memory, vectors):
-    return _of(weights, "made")
-
-
-@overload(made_backward, jit_options=PIECE)
-def _made_backward(weights, gates, d_slots, memory, d_memory, vectors, d_vectors):
-    return _of(weights, "made_backward")
-
-
-@overload(runs_of, jit_options=PIECE)
-def _runs_of(weights):
-    return _of(weights, "runs_of")
-
-
-@overload(slot_pattern, jit_options=PIECE)
-def _slot_pattern(weights):
-    return _of(weights, "slot_pattern")
-
-
-@overload(memory_pattern, jit_options=PIECE)
-def _memory_pattern(weights):
-    return _of(weights, "memory_pattern")
-
-
-@overload(vector_pattern, jit_options=PIECE)
-def _vector_pattern(weights):
-    return _of(weights, "vector_pattern")
-
-
-@overload(shape_of, jit_options=PIECE)
-def _shape_of(weights):
-    return _of(weights, "shape_of")

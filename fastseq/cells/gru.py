@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from fastseq.cells.contract import CellSpec, define
+from fastseq.jit import shared
 from fastseq.simd.lanes import fma
 from fastseq.simd.math import sigmoid, sigmoid_slope, tanh, tanh_slope
 
@@ -23,14 +24,26 @@ class GRUWeights(NamedTuple):
     """Weights of a GRU layer as gate panels."""
 
     panels: Any
-    spec = CellSpec(slots=("m", "r", "z", "x"), inputs=("r", "z", "x"), recurrent=("r", "z", "m"))  # type: ignore[misc]
+    spec = CellSpec(slots=("m", "r", "z", "x"), inputs=("r", "z", "x"), recurrent=("r", "z", "m"), early=True)  # type: ignore[misc]
+
+
+@shared
+def activate(weights, slots):
+    """Return the slots with r and z made; see the module for the equations and `contract.step` for the arguments."""
+    return slots[0], sigmoid(slots[1]), sigmoid(slots[2]), slots[3]
+
+
+@shared
+def complete(weights, slots, h, memory):
+    """Advance one step from r and z."""
+    m, r, z, x = slots
+    n = tanh(fma(r, m, x))
+    return (m, r, z, n), fma(z, h - n, n), ()
 
 
 def step(weights, slots, h, memory):
-    """Advance one step; see the module for the equations and `contract.step` for the arguments."""
-    m, r, z = slots[0], sigmoid(slots[1]), sigmoid(slots[2])
-    n = tanh(fma(r, m, slots[3]))
-    return (m, r, z, n), fma(z, h - n, n), ()
+    """Advance one step."""
+    return complete(weights, activate(weights, slots), h, memory)
 
 
 def step_backward(weights, gates, h, memory, d_h, d_memory):
@@ -41,4 +54,4 @@ def step_backward(weights, gates, h, memory, d_h, d_memory):
     return d_slots, d_h * z, ()
 
 
-define(GRUWeights, step, step_backward)
+define(GRUWeights, step, step_backward, activate=activate, complete=complete)

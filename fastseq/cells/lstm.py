@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from fastseq.cells.contract import CellSpec, define
+from fastseq.jit import shared
 from fastseq.simd.lanes import fma, zero_like
 from fastseq.simd.math import sigmoid, sigmoid_slope, tanh, tanh_slope
 
@@ -23,14 +24,26 @@ class LSTMWeights(NamedTuple):
     """Weights of an LSTM layer as gate panels."""
 
     panels: Any
-    spec = CellSpec(slots=("i", "f", "g", "o"), memories=("c",))  # type: ignore[misc]
+    spec = CellSpec(slots=("i", "f", "g", "o"), memories=("c",), early=True)  # type: ignore[misc]
+
+
+@shared
+def activate(weights, slots):
+    """Return the gates; see the module for the equations and `contract.step` for the arguments."""
+    return sigmoid(slots[0]), sigmoid(slots[1]), tanh(slots[2]), sigmoid(slots[3])
+
+
+@shared
+def complete(weights, gates, h, memory):
+    """Advance one step from the gates."""
+    i, f, g, o = gates
+    c = fma(f, memory[0], i * g)
+    return gates, o * tanh(c), (c,)
 
 
 def step(weights, slots, h, memory):
-    """Advance one step; see the module for the equations and `contract.step` for the arguments."""
-    i, f, g, o = sigmoid(slots[0]), sigmoid(slots[1]), tanh(slots[2]), sigmoid(slots[3])
-    c = fma(f, memory[0], i * g)
-    return (i, f, g, o), o * tanh(c), (c,)
+    """Advance one step."""
+    return complete(weights, activate(weights, slots), h, memory)
 
 
 def step_backward(weights, gates, h, memory, d_h, d_memory):
@@ -48,4 +61,4 @@ def step_backward(weights, gates, h, memory, d_h, d_memory):
     return d_slots, zero_like(d_h), (d_c * f,)
 
 
-define(LSTMWeights, step, step_backward)
+define(LSTMWeights, step, step_backward, activate=activate, complete=complete)

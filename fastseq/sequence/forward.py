@@ -9,7 +9,7 @@ from typing import Any
 
 from fastseq.cells.contract import shape_of, stage
 from fastseq.jit import Flag, Int, Integers, Launcher, ReadReals, Reals, kernel, piece, share
-from fastseq.sequence.slots import Kept, fill_row, fill_slots, finish
+from fastseq.sequence.slots import Kept, activate_slots, fill_row, fill_slots, finish
 from fastseq.sequence.waiting import advance_rows
 from fastseq.sequence.workspace import (
     TILE_ROWS,
@@ -29,12 +29,14 @@ def advance_panels(
     """Advance by one step, panel by panel: the units of a panel are finished as soon as their slots are there.
 
     Panels are independent of one another: callers turn the order round from step to step (``downwards``), so that a
-    step begins with the weights that the one before has left in the cache.
+    step begins with the weights that the one before has left in the cache. The two parts of an early cell's step run
+    after one another where there are several rows, and no residuals: writing these takes longer than any chain.
     """
     lanes, shape = layout.lanes, shape_of(weights)
     x_at = current + layout.inputs_padded - layout.inputs
     h_at, to = current + layout.inputs_padded, following + layout.inputs_padded
     pairs = layout.blocks // shape.group // 2 if rows == 1 else 0
+    early = shape.early == 1 and rows > 1 and not kept.wanted
     turns = layout.panels - pairs
     for i in range(turns):
         turn = turns - 1 - i if downwards else i
@@ -45,7 +47,7 @@ def advance_panels(
                 block = first + one
                 e = block * lanes
                 finish(
-                    weights, layout, panels_at + block * layout.panels_block, acc, acc0 + one * layout.width,
+                    weights, layout, panels_at + block * layout.panels_block, acc, acc0 + one * layout.width, False,
                     z, h_at + e, to + e, memory, m0 + e, m_stride, kept, 0, block,
                 )  # fmt: skip
             continue
@@ -55,13 +57,15 @@ def advance_panels(
         for first in range(0, rows, TILE_ROWS):
             some = min(TILE_ROWS, rows - first)
             fill_slots(weights, layout, w0, wide, z, x_at + first * layout.z_row, some, acc, acc0, wide * layout.width)
+            if early:
+                activate_slots(weights, layout, acc, acc0, some * wide)
             for r in range(some):
                 row = first + r
                 for one in range(wide):
                     block = first_block + one
                     e = block * lanes
                     finish(
-                        weights, layout, w0, acc, acc0 + (r * wide + one) * layout.width,
+                        weights, layout, w0, acc, acc0 + (r * wide + one) * layout.width, early,
                         z, h_at + row * layout.z_row + e, to + row * layout.z_row + e,
                         memory, m0 + row * layout.units_row + e, m_stride, kept, row, block,
                     )  # fmt: skip

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from fastseq.cells.contract import memory_pattern, shape_of, slot_pattern, step, vector_pattern
+from fastseq.cells.contract import (
+    activate,
+    complete,
+    memory_pattern,
+    shape_of,
+    slot_pattern,
+    stage,
+    step,
+    vector_pattern,
+)
 from fastseq.jit import piece
 from fastseq.simd.gemm import multiply, multiply_row
 from fastseq.simd.lanes import load, load_group, store, store_group
@@ -26,16 +35,29 @@ class Kept(NamedTuple):
     scales: Any
 
 
+@stage(lambda spec: spec.early)
+def activate_slots(weights, layout, acc, at, count):
+    """Make the gates that slots alone decide in their places, of ``count`` rows and blocks behind one another."""
+    for _ in range(count):
+        slots = load_group(acc, at, layout.lanes, slot_pattern(weights))
+        store_group(acc, at, layout.lanes, activate(weights, slots))
+        at += layout.width
+
+
 @piece
-def finish(weights, layout, w0, acc, at, z, h_at, to, memory, memory_at, memory_stride, kept, row, block):
+def finish(weights, layout, w0, acc, at, activated, z, h_at, to, memory, memory_at, memory_stride, kept, row, block):
     """Make gates and the new state of one row and block from its slots in ``acc``; keep what backward needs.
 
-    The block's panel is at ``w0``; a cell with vectors has them there, behind the biases.
+    The block's panel is at ``w0``; a cell with vectors has them there, behind the biases. ``activated`` says whether
+    `activate_slots` has been there.
     """
     slots = load_group(acc, at, layout.lanes, slot_pattern(weights))
     h_before, before = load(z, h_at), load_group(memory, memory_at, memory_stride, memory_pattern(weights))
     vectors = load_group(weights.panels, w0 + layout.width, layout.lanes, vector_pattern(weights))
-    gates, h, after = step(weights, slots, h_before, before, vectors)
+    if activated:
+        gates, h, after = complete(weights, slots, h_before, before, vectors)
+    else:
+        gates, h, after = step(weights, slots, h_before, before, vectors)
     if kept.wanted:
         e = block * layout.lanes
         store_group(kept.buffer, kept.gates + row * layout.gates_row + block * layout.head, layout.lanes, gates)

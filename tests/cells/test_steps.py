@@ -126,12 +126,32 @@ def test_nan_passes_both_ways(name, rng):
 
 def test_what_a_specification_says():
     assert GRUWeights.spec.order == (-1, 0, 1, 2, 2, 0, 1, -1)
-    assert GRUWeights.spec.shape == (4, 0, 1, 3, 0, 3, 1, 0, -1, 0)
+    assert GRUWeights.spec.shape == (4, 0, 1, 3, 0, 3, 1, 0, -1, 0, 1)
     assert TanhWeights.spec.order == (0, 0)
-    assert TanhWeights.spec.shape == (1, 0, 0, 1, 0, 1, 4, 0, -1, 0)
+    assert TanhWeights.spec.shape == (1, 0, 0, 1, 0, 1, 4, 0, -1, 0, 0)
     assert MinGRUWeights.spec.order == (0, 1, -1, -1)
-    assert MinGRUWeights.spec.shape == (2, 0, 0, 2, 0, 0, 2, 0, -1, 0)
-    assert PeepholeWeights.spec.shape == (4, 1, 0, 4, 0, 4, 1, 3, -1, 0)
+    assert MinGRUWeights.spec.shape == (2, 0, 0, 2, 0, 0, 2, 0, -1, 0, 0)
+    assert PeepholeWeights.spec.shape == (4, 1, 0, 4, 0, 4, 1, 3, -1, 0, 0)
     assert GRUResetBeforeWeights.spec.order == (0, 1, 2, 0, 1, -1)
-    assert GRUResetBeforeWeights.spec.shape == (3, 0, 0, 3, 0, 2, 1, 0, 2, 0)
+    assert GRUResetBeforeWeights.spec.shape == (3, 0, 0, 3, 0, 2, 1, 0, 2, 0, 0)
     assert GRUResetBeforeWeights.spec.state_rows == ("r", "z", "n")
+
+
+@pytest.mark.parametrize("cell", [cell for cell in contract.all_cells() if cell.spec.early])
+def test_the_two_parts_of_an_early_step_are_the_step(cell, rng):
+    slots, h, memory, _ = split(cell, random_parts(cell, rng))
+    early = contract.activate(cell(None), slots)
+    whole, parts = contract.step(cell(None), slots, h, memory), contract.complete(cell(None), early, h, memory)
+    for one, other in zip((*whole[0], whole[1], *whole[2]), (*parts[0], parts[1], *parts[2]), strict=True):
+        assert one.tobytes() == other.tobytes()
+    changed = [one is not other for one, other in zip(slots, early, strict=True)]
+    assert any(changed), "the first part does nothing"
+
+
+def test_a_step_in_one_part_is_what_is_left_of_it(rng):
+    slots, h, memory, _ = split(TanhWeights, random_parts(TanhWeights, rng))
+    whole, rest = (
+        contract.step(TanhWeights(None), slots, h, memory),
+        contract.complete(TanhWeights(None), slots, h, memory),
+    )
+    assert whole[1].tobytes() == rest[1].tobytes()

@@ -194,4 +194,4 @@ def test_empty_batches(batch, steps, rng):
 def test_what_its_specification_says():
     spec = LayerNormWeights.spec
     assert spec.runs == ((0, 4), (4, 4), (8, 1)) and spec.waits and not spec.projects
-    assert spec.shape == (9, 1, 0, 4, 4, 4, 1, 18, -1, 3)
+    assert spec.shape == (9, 1, 0, 4, 4, 4, 1, 18, -1, 3, 0)

@@ -211,4 +211,4 @@ def test_empty_batches(batch, steps, rng):
 def test_what_its_specification_says():
     spec = ProjectedWeights.spec
     assert spec.projects and spec.waits and spec.state_rows == spec.slots
-    assert spec.shape == (4, 1, 0, 4, 0, 4, 1, 0, contract.PROJECTED, 0)
+    assert spec.shape == (4, 1, 0, 4, 0, 4, 1, 0, contract.PROJECTED, 0, 0)
