@@ -17,10 +17,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from numba import types
 from numba.core import event
 
 from fastseq import jit
-from fastseq.jit import Int, Integers, Launcher, ReadReals, Reals
+from fastseq.jit import Int, Integers, Launcher, ReadReals, Reals, commons
 from fastseq.jit import cache as disk
 from fastseq.jit import kernels as registered
 from fastseq.simd.lanes import address
@@ -53,6 +54,10 @@ def mark_all(x: ReadReals, out: Reals, places: Integers, count: Int, launcher: L
     """Two rounds of ``count`` tasks: out = 2 (3 x + 0.5)."""
     for _ in range(2):
         jit.share(launcher, count, mark, ((3.0, 0.5), address(x), address(out), address(places)))
+
+
+def _nothing(count):
+    """Do nothing."""
 
 
 def run(kernel: jit.Kernel, dtype: type = np.float32) -> np.ndarray:
@@ -393,6 +398,36 @@ def test_a_second_process_compiles_nothing(tmp_path):
     environment = {"FASTSEQ_CACHE_DIR": str(tmp_path / "kernels")}
     assert int(script(WORK + COUNTED, **environment)) > 0
     assert int(script(WORK + COUNTED, **environment)) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["missing", "flipped"])
+def test_a_function_that_kernels_call_is_there_before_they_are_loaded(tmp_path, damage):
+    """A kernel from the cache that named what is nowhere would end the process."""
+    environment = {"FASTSEQ_CACHE_DIR": str(tmp_path / "kernels")}
+    multiply = """
+    import numpy as np
+    from fastseq.simd.dense import product
+    print(product(np.ones((2, 3), np.float32), np.ones((3, 16), np.float32)).sum())
+    """
+    assert script(multiply, **environment) == "96.0"
+    (entry,) = (tmp_path / "kernels").glob("*/fastseq.simd.gemm.product-float32")
+    if damage == "missing":
+        shutil.rmtree(entry)
+    else:
+        code = next(entry.rglob("*.nbc"))
+        code.write_bytes(code.read_bytes()[:-1] + b"?")
+    assert script(multiply, **environment) == "96.0"
+    assert (entry / "seal").is_file()
+
+
+def test_code_says_which_functions_it_calls(monkeypatch):
+    common = jit.Common(_nothing, lambda real: (types.int64,))
+    monkeypatch.setattr(commons, "_commons", [common])
+    made = []
+    monkeypatch.setattr(common, "symbol", lambda real: made.append(real))
+    commons.link_commons(b"\0tests.test_jit._nothing-float64\0")
+    assert made == [types.float64]
 
 
 @posix

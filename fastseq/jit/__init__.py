@@ -1,6 +1,7 @@
 """The only caller of Numba: what is compiled, how, where it is kept, and how many threads run it.
 
 - `pieces`: functions that kernels are made of, compiled into them and never by themselves;
+- `commons`: functions that are compiled once, and called by kernels;
 - `kernels`: functions called from Python, compiled at their first call for the element types that are used;
 - `cache`: where compiled kernels are kept on disk, and why they can be trusted;
 - `threads`: how a kernel shares tasks among threads;
@@ -14,6 +15,7 @@ from __future__ import annotations
 from numba import prange as prange
 
 from fastseq.jit.cache import cache_folder as cache_folder
+from fastseq.jit.commons import Common as Common
 from fastseq.jit.kernels import Bytes as Bytes
 from fastseq.jit.kernels import Double as Double
 from fastseq.jit.kernels import Doubles as Doubles

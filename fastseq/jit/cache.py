@@ -33,7 +33,13 @@ SOURCES = ("jit", "simd", "cells", "sequence", "optim", "streaming")
 KEPT_DIGESTS = 8
 
 
-def compiled(function: Callable[..., Any], signature: tuple[Any, ...], entry: str, **options: bool) -> Any:
+def compiled(
+    function: Callable[..., Any],
+    signature: tuple[Any, ...],
+    entry: str,
+    prepare: Callable[[bytes], None] | None = None,
+    **options: bool,
+) -> Any:
     """Return the dispatcher of a function compiled for one signature: from the cache if it is there.
 
     Parameters
@@ -44,6 +50,8 @@ def compiled(function: Callable[..., Any], signature: tuple[Any, ...], entry: st
         The types of its arguments.
     entry
         Name in the cache, its own for each function, signature and way of compiling.
+    prepare
+        Called with what the cache holds before it is loaded, and linked.
     **options
         Of ``numba.njit``, beside `FLAGS`.
     """
@@ -53,6 +61,8 @@ def compiled(function: Callable[..., Any], signature: tuple[Any, ...], entry: st
     home = root / entry
     if _sealed(home):
         try:
+            if prepare is not None:
+                prepare(b"".join(file.read_bytes() for file in home.rglob("*") if file.is_file()))
             return _compiled(function, signature, options, home)
         except Exception as error:  # whatever a damaged pickle raises: say so, and compile it anew
             warnings.warn(f"cached kernel {entry} could not be loaded ({error!r}); compiling it", stacklevel=2)

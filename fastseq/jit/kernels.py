@@ -16,6 +16,7 @@ from numba import types
 
 from fastseq import checks
 from fastseq.jit.cache import compiled, present
+from fastseq.jit.commons import link_commons
 from fastseq.jit.pieces import named
 from fastseq.jit.threads import SHARED_WORK, threads
 
@@ -106,7 +107,7 @@ class Kernel:
 
     def _compile(self, dtype: np.dtype) -> Any:
         signature = tuple(PARAMETERS[word](REALS[dtype]) for word in self._words)
-        return compiled(self.function, signature, self._entry(dtype), nogil=self._releases_gil)
+        return compiled(self.function, signature, self._entry(dtype), link_commons, nogil=self._releases_gil)
 
 
 def launch(function: Any, work: float, *arguments: Any) -> Any:

@@ -88,7 +88,9 @@ def named(function: Callable[..., Any], label: str) -> None:
     _names.add(place)
 
 
-def piece(function: Callable[..., Any] | None = None, *, label: str = "", constants: bool = False) -> Any:
+def piece(
+    function: Callable[..., Any] | None = None, *, label: str = "", constants: bool = False, inline: bool = False
+) -> Any:
     """Compile a function for use inside kernels.
 
     Parameters
@@ -99,11 +101,13 @@ def piece(function: Callable[..., Any] | None = None, *, label: str = "", consta
         Tells those apart that one factory makes.
     constants
         Whether it is compiled once more for every argument that is a constant, and for every value of it.
+    inline
+        Whether it always becomes a part of its callers; else that is up to the compiler.
     """
     if function is None:
-        return lambda later: piece(later, label=label, constants=constants)
+        return lambda later: piece(later, label=label, constants=constants, inline=inline)
     named(function, label)
-    dispatcher = numba.njit(**PIECE)(function)
+    dispatcher = numba.njit(**PIECE, forceinline=inline)(function)
     if not constants:
         resolve = dispatcher.get_call_template
         dispatcher.get_call_template = lambda args, kws: resolve([types.unliteral(one) for one in args], kws)

@@ -16,8 +16,18 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from fastseq.jit import piece
-from fastseq.simd.lanes import I64, call_llvm, cpu_features, lanes_of, load_vector, pointer, spread, store_vector
+from fastseq.jit import Common, piece
+from fastseq.simd.lanes import (
+    I64,
+    Pointer,
+    call_llvm,
+    cpu_features,
+    lanes_of,
+    load_vector,
+    pointer,
+    spread,
+    store_vector,
+)
 
 WIDE = "avx512f" in cpu_features()
 """Whether a tile of 6 rows x 4 vectors, or 8 x 3, fits the registers; else it is 6 x 1."""
@@ -201,14 +211,9 @@ if WIDE:
     _columns_two = _column(_two, 12, "two")
     _columns_one = _column(_one, 12, "one")
 
-    @piece(constants=True)
-    def multiply(a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows, vectors, lanes):
-        """Compute c[r, v] = s[r, v] + sum over k of a[r, k] * w[k, v] for ``rows`` rows and ``vectors`` vectors.
-
-        All arrays are flat; ``x0`` is an offset, ``x_row`` and ``x_k`` are strides, in elements. ``s`` may be ``c``
-        itself (then the product is added to it); ``s_row = 0`` starts every row from the same vectors. ``c`` must not
-        overlap ``a`` or ``w``.
-        """
+    @piece(constants=True, inline=True)
+    def all_columns(a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows, vectors, lanes):
+        """Compute a product: `multiply`."""
         v = 0
         while vectors - v >= 4:
             e = v * lanes
@@ -225,6 +230,57 @@ if WIDE:
         if v < vectors:
             e = v * lanes
             _columns_one(a, a0, a_row, a_k, w, w0 + e, w_k, depth, s, s0 + e, s_row, c, c0 + e, c_row, rows)
+
+else:
+    _columns_one = _column(_one, 6, "one")
+
+    @piece(constants=True, inline=True)
+    def all_columns(a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows, vectors, lanes):
+        """Compute a product: `multiply`."""
+        for v in range(vectors):
+            e = v * lanes
+            _columns_one(a, a0, a_row, a_k, w, w0 + e, w_k, depth, s, s0 + e, s_row, c, c0 + e, c_row, rows)
+
+
+def product(a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows, vectors, lanes):
+    """Compute a product: `multiply`. Where the numbers of a row of a are neighbours, the tiles know it."""
+    if a_k == 1:
+        all_columns(a, a0, a_row, 1, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows, vectors, lanes)
+    else:
+        all_columns(a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows, vectors, lanes)
+
+
+def _types_of_product(real):
+    p, n = Pointer(real), types.intp
+    return (p, n, n, n, p, n, n, n, p, n, n, p, n, n, n, n, n)
+
+
+_product = Common(product, _types_of_product)
+
+
+@intrinsic
+def multiply(typing_context, a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows, vectors, lanes):
+    """Compute c[r, v] = s[r, v] + sum over k of a[r, k] * w[k, v] for ``rows`` rows and ``vectors`` vectors.
+
+    All arrays are flat; ``x0`` is an offset, ``x_row`` and ``x_k`` are strides, in elements. ``s`` may be ``c``
+    itself (then the product is added to it); ``s_row = 0`` starts every row from the same vectors. ``c`` must not
+    overlap ``a`` or ``w``.
+    """
+    real, n = c.dtype, types.intp
+    _product.symbol(real)  # now: two compilations cannot be under way in one another's code
+
+    def emit(context, b, signature, arguments):
+        given = [
+            value if kind == n else pointer(context, b, kind, value, ir.Constant(I64, 0))
+            for kind, value in zip(signature.args, arguments, strict=True)
+        ]
+        _product.call(context, b, real, given)
+        return context.get_dummy_value()
+
+    return types.void(a, n, n, n, w, n, n, n, s, n, n, c, n, n, n, n, n), emit
+
+
+if WIDE:
 
     @piece
     def multiply_row(a, a0, a_k, w, w0, w_panel, w_k, depth, s, s0, s_panel, c, c0, c_panel, vectors, lanes):
@@ -244,14 +300,6 @@ if WIDE:
                 multiply(a, a0, 0, a_k, w, at, w_k, depth, s, start, 0, c, to, 0, 1, vectors - v, lanes)
 
 else:
-    _columns_one = _column(_one, 6, "one")
-
-    @piece(constants=True)
-    def multiply(a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows, vectors, lanes):
-        """Compute c[r, v] = s[r, v] + sum over k of a[r, k] * w[k, v]; see the wide twin."""
-        for v in range(vectors):
-            e = v * lanes
-            _columns_one(a, a0, a_row, a_k, w, w0 + e, w_k, depth, s, s0 + e, s_row, c, c0 + e, c_row, rows)
 
     @piece
     def multiply_row(a, a0, a_k, w, w0, w_panel, w_k, depth, s, s0, s_panel, c, c0, c_panel, vectors, lanes):
