@@ -231,6 +231,23 @@ if WIDE:
             e = v * lanes
             _columns_one(a, a0, a_row, a_k, w, w0 + e, w_k, depth, s, s0 + e, s_row, c, c0 + e, c_row, rows)
 
+    @piece
+    def multiply_row(a, a0, a_k, w, w0, w_panel, w_k, depth, s, s0, s_panel, c, c0, c_panel, vectors, lanes):
+        """Compute one row of two neighbouring panels at once: `multiply` with twice as many chains in flight."""
+        v = 0
+        while vectors - v >= 4:
+            e = v * lanes
+            _pair(a, a0, 0, a_k, w, w0 + e, w_panel, w_k, depth, s, s0 + e, 0, s_panel, c, c0 + e, 0, c_panel)
+            v += 4
+        if vectors - v == 3:
+            e = v * lanes
+            _pair_of_three(a, a0, 0, a_k, w, w0 + e, w_panel, w_k, depth, s, s0 + e, 0, s_panel, c, c0 + e, 0, c_panel)
+            v += 3
+        if v < vectors:
+            for p in range(2):
+                at, start, to = w0 + p * w_panel + v * lanes, s0 + p * s_panel + v * lanes, c0 + p * c_panel + v * lanes
+                multiply(a, a0, 0, a_k, w, at, w_k, depth, s, start, 0, c, to, 0, 1, vectors - v, lanes)
+
 else:
     _columns_one = _column(_one, 6, "one")
 
@@ -240,6 +257,13 @@ else:
         for v in range(vectors):
             e = v * lanes
             _columns_one(a, a0, a_row, a_k, w, w0 + e, w_k, depth, s, s0 + e, s_row, c, c0 + e, c_row, rows)
+
+    @piece
+    def multiply_row(a, a0, a_k, w, w0, w_panel, w_k, depth, s, s0, s_panel, c, c0, c_panel, vectors, lanes):
+        """Compute one row of two neighbouring panels at once."""
+        for v in range(vectors):
+            e = v * lanes
+            _pair(a, a0, 0, a_k, w, w0 + e, w_panel, w_k, depth, s, s0 + e, 0, s_panel, c, c0 + e, 0, c_panel)
 
 
 def product(a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row, c, c0, c_row, rows, vectors, lanes):
@@ -278,35 +302,6 @@ def multiply(typing_context, a, a0, a_row, a_k, w, w0, w_k, depth, s, s0, s_row,
         return context.get_dummy_value()
 
     return types.void(a, n, n, n, w, n, n, n, s, n, n, c, n, n, n, n, n), emit
-
-
-if WIDE:
-
-    @piece
-    def multiply_row(a, a0, a_k, w, w0, w_panel, w_k, depth, s, s0, s_panel, c, c0, c_panel, vectors, lanes):
-        """Compute one row of two neighbouring panels at once: `multiply` with twice as many chains in flight."""
-        v = 0
-        while vectors - v >= 4:
-            e = v * lanes
-            _pair(a, a0, 0, a_k, w, w0 + e, w_panel, w_k, depth, s, s0 + e, 0, s_panel, c, c0 + e, 0, c_panel)
-            v += 4
-        if vectors - v == 3:
-            e = v * lanes
-            _pair_of_three(a, a0, 0, a_k, w, w0 + e, w_panel, w_k, depth, s, s0 + e, 0, s_panel, c, c0 + e, 0, c_panel)
-            v += 3
-        if v < vectors:
-            for p in range(2):
-                at, start, to = w0 + p * w_panel + v * lanes, s0 + p * s_panel + v * lanes, c0 + p * c_panel + v * lanes
-                multiply(a, a0, 0, a_k, w, at, w_k, depth, s, start, 0, c, to, 0, 1, vectors - v, lanes)
-
-else:
-
-    @piece
-    def multiply_row(a, a0, a_k, w, w0, w_panel, w_k, depth, s, s0, s_panel, c, c0, c_panel, vectors, lanes):
-        """Compute one row of two neighbouring panels at once."""
-        for v in range(vectors):
-            e = v * lanes
-            _pair(a, a0, 0, a_k, w, w0 + e, w_panel, w_k, depth, s, s0 + e, 0, s_panel, c, c0 + e, 0, c_panel)
 
 
 RUN_VECTORS = 4 if WIDE else 1
